@@ -1,0 +1,225 @@
+"""Settings: from `ATHENA_*` variables and `athena.toml`, checked, each error naming the bad key and the nearest good one.
+
+Precedence: environment, then `athena.toml` in the working folder, then `<home>/athena.toml`, then the defaults below.
+Only the standard library is imported here: `athena halt` starts with this module.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from athena.errors import SettingsError
+
+PAPER_URL = "https://paper-api.alpaca.markets"
+LIVE_URL = "https://api.alpaca.markets"
+DATA_URL = "https://data.alpaca.markets"
+DATA_STREAM_URL = "wss://stream.data.alpaca.markets/v2"
+LIVE_CONFIRMATION = "yes-this-is-real-money"
+VENUES = ("simulator", "paper", "live")
+
+
+@dataclass(frozen=True)
+class StrategySettings:
+    """One `[[strategies]]` table: a name unique in the account, the kind in the registry, and its parameters."""
+
+    name: str
+    kind: str
+    symbols: tuple[str, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the live system is and how to reach its venue. Secrets never appear in its repr."""
+
+    home: Path = field(default_factory=lambda: Path.home() / ".athena")
+    venue: str = "simulator"
+    account: str = ""  # name of the live system; "" means the venue's name
+    key_id: str = ""
+    secret_key: str = field(default="", repr=False)
+    allow_live: str = field(default="", repr=False)
+    simulator_url: str = "http://127.0.0.1:8710"
+    data_feed: str = "iex"
+    symbols: tuple[str, ...] = ("AAPL", "MSFT", "JPM", "XOM", "JNJ", "WMT")
+    strategies: tuple[StrategySettings, ...] = ()
+    limits: Mapping[str, Any] = field(default_factory=dict)  # first limits of a new journal
+    safe_mode: bool = False
+    operator: str = field(default_factory=lambda: _user())
+    reports: Path = Path("reports")
+    metrics_port: int = 8090
+    connect_timeout_seconds: float = 3.0
+    read_timeout_seconds: float = 10.0
+    disconnect_halt_seconds: float = 30.0
+
+    @property
+    def account_name(self) -> str:
+        return self.account or self.venue
+
+    @property
+    def folder(self) -> Path:
+        """Everything that belongs to this live system: `<home>/<account>/`."""
+        return self.home / self.account_name
+
+    @property
+    def journal_path(self) -> Path:
+        return self.folder / "journal.sqlite3"
+
+    @property
+    def trading_url(self) -> str:
+        """Origin of the REST API; alpaca-py adds `/v2`."""
+        return {"simulator": self.simulator_url, "paper": PAPER_URL, "live": LIVE_URL}[self.venue]
+
+    @property
+    def data_url(self) -> str:
+        return self.simulator_url if self.venue == "simulator" else DATA_URL
+
+    @property
+    def trading_stream_url(self) -> str:
+        return self.trading_url.replace("http", "ws", 1) + "/stream"
+
+    @property
+    def data_stream_url(self) -> str:
+        base = self.simulator_url.replace("http", "ws", 1) + "/v2" if self.venue == "simulator" else DATA_STREAM_URL
+        return f"{base}/{self.data_feed}"
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None, *, lenient: bool = False, **overrides: Any) -> Settings:
+        """Read and check the settings.
+
+        `lenient` is for emergencies: unknown keys and a broken venue are passed over, so that a typo elsewhere never
+        stops a halt. `overrides` win over everything. Raises SettingsError.
+        """
+        environment = os.environ if environment is None else environment
+        home = Path(overrides.get("home") or environment.get("ATHENA_HOME") or Path.home() / ".athena").expanduser()
+        values: dict[str, Any] = {}
+        for path in (home / "athena.toml", Path("athena.toml")):
+            values |= _from_toml(path, lenient)
+        values |= _from_environment(environment, lenient)
+        values |= {k: v for k, v in overrides.items() if v is not None}
+        values["home"] = home
+        _choose_venue(values, environment, lenient)
+        return cls(**{key: _convert(key, value) for key, value in values.items()})
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except Exception:  # no passwd entry in some containers
+        return f"uid-{os.getuid()}"
+
+
+_NAMES = {f.name for f in fields(Settings)}
+_NUMBERS = {"metrics_port": int, "connect_timeout_seconds": float, "read_timeout_seconds": float}
+_NUMBERS["disconnect_halt_seconds"] = float
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
+
+
+def _from_toml(path: Path, lenient: bool) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        if lenient:
+            return {}
+        raise SettingsError(f"{path} cannot be read: {error}.", "Mend the file, or move it away.") from error
+    unknown = [key for key in table if key not in _NAMES]
+    if unknown and not lenient:
+        raise SettingsError(f"{path}: '{unknown[0]}' is not a setting{_nearest(unknown[0], _NAMES)}.")
+    if "secret_key" in table and not lenient:
+        raise SettingsError(f"{path} holds secret_key.", "Put it in APCA_API_SECRET_KEY instead, and change the key.")
+    return {key: value for key, value in table.items() if key in _NAMES}
+
+
+def _from_environment(environment: Mapping[str, str], lenient: bool) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for variable, value in environment.items():
+        if not variable.startswith("ATHENA_"):
+            continue
+        key = variable.removeprefix("ATHENA_").lower()
+        if key in _NAMES - {"strategies", "limits"}:
+            values[key] = value
+        elif not lenient and (nearest := _nearest(key, _NAMES)):
+            raise SettingsError(f"{variable} is not a setting{nearest}.", "Mend or unset it.")
+    return values
+
+
+def _choose_venue(values: dict[str, Any], environment: Mapping[str, str], lenient: bool) -> None:
+    key, secret = environment.get("APCA_API_KEY_ID", ""), environment.get("APCA_API_SECRET_KEY", "")
+    if bool(key) != bool(secret) and not lenient and values.get("venue") != "simulator":
+        missing = "APCA_API_SECRET_KEY" if key else "APCA_API_KEY_ID"
+        raise SettingsError(f"{missing} is empty though its partner is set.", "Set both for Alpaca paper, or neither.")
+    values.setdefault("venue", "paper" if key and secret else "simulator")
+    if values["venue"] == "simulator":
+        values.setdefault("key_id", "SIMULATOR")
+        values.setdefault("secret_key", "simulator-secret")
+        return
+    values.setdefault("key_id", key)
+    values.setdefault("secret_key", secret)
+    if lenient:
+        return
+    if not (values["key_id"] and values["secret_key"]):
+        raise SettingsError(f"venue {values['venue']} needs APCA_API_KEY_ID and APCA_API_SECRET_KEY.")
+    if values["venue"] == "live" and values.get("allow_live") != LIVE_CONFIRMATION:
+        raise SettingsError(
+            "venue live is refused: it trades real money.", f"If you mean it, set ATHENA_ALLOW_LIVE={LIVE_CONFIRMATION}."
+        )
+
+
+def _convert(key: str, value: Any) -> Any:
+    """The value in its field's type; raises SettingsError naming key, value and what is expected."""
+    if key in {"home", "reports"}:
+        return Path(value).expanduser()
+    if key == "venue" and value not in VENUES:
+        raise SettingsError(f"venue is '{value}'; it is one of {', '.join(VENUES)}{_nearest(str(value), VENUES)}.")
+    if key == "account" and value and not str(value).replace("-", "").replace("_", "").isalnum():
+        raise SettingsError(f"account is '{value}'; use letters, digits, - and _.")
+    if key == "simulator_url":
+        return _loopback_url(str(value))
+    if key == "symbols":
+        names = value.split(",") if isinstance(value, str) else list(value)
+        return tuple(str(name).strip().upper() for name in names if str(name).strip())
+    if key == "safe_mode" and isinstance(value, str):
+        if value.lower() not in _TRUE | _FALSE:
+            raise SettingsError(f"safe_mode is '{value}'; use true or false.")
+        return value.lower() in _TRUE
+    if key in _NUMBERS:
+        try:
+            number = _NUMBERS[key](value)
+        except (TypeError, ValueError):
+            raise SettingsError(f"{key} is '{value}'; a number is expected.") from None
+        if not 0 < number < 1e6:
+            raise SettingsError(f"{key} is {value}; a positive number is expected.")
+        return number
+    if key == "strategies":
+        return tuple(item if isinstance(item, StrategySettings) else _strategy(item) for item in value)
+    return value
+
+
+def _loopback_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme != "http" or parts.hostname not in {"127.0.0.1", "localhost", "::1"} or parts.path not in {"", "/"}:
+        raise SettingsError(f"simulator_url is '{value}'; the simulator lives on loopback: http://127.0.0.1:PORT.")
+    return value.rstrip("/")
+
+
+def _strategy(table: Any) -> StrategySettings:
+    if not isinstance(table, Mapping) or not {"name", "kind", "symbols"} <= set(table):
+        raise SettingsError(f"a [[strategies]] table needs name, kind and symbols; got {table!r}.")
+    rest = {key: value for key, value in table.items() if key not in {"name", "kind", "symbols"}}
+    symbols = tuple(str(symbol).upper() for symbol in table["symbols"])
+    return StrategySettings(str(table["name"]), str(table["kind"]), symbols, rest)
+
+
+def _nearest(name: str, known: Any) -> str:
+    from difflib import get_close_matches
+
+    found = get_close_matches(name, list(known), 1, 0.75)
+    return f"; did you mean '{found[0]}'?" if found else ""

@@ -1,0 +1,117 @@
+"""Every error Athena raises on purpose. Each says what happened, the value, and the next step.
+
+AthenaError                     exit 1
+├── SettingsError               exit 2   a setting, option or parameter is wrong
+├── JournalError                exit 3   the journal cannot be read or written
+│   └── JournalCorrupt                   its hash chain or its pages are broken
+├── GuardError                  exit 4   the guard could not do what was asked
+│   └── ResumeRefused                    the checklist for resuming does not hold
+├── BrokerError                 exit 5   the venue could not be asked, or said no
+│   ├── BrokerUnavailable                no answer: nothing was learnt
+│   ├── AmbiguousSubmission              an order may or may not have reached the venue
+│   ├── AuthenticationFailed             the key is wrong
+│   ├── RateLimited                      asked too often
+│   └── OrderRejected                    the venue refused the order, with its reason
+├── EngineNotRunning            exit 6   a command needs a live engine and there is none
+├── SimulatorError              exit 7   the simulator could not start or read its market
+└── PlaybookError               exit 8   a playbook could not run to its verdict
+"""
+
+from __future__ import annotations
+
+
+class AthenaError(Exception):
+    """What happened; `hint` is the operator's next step."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class SettingsError(AthenaError):
+    """A setting, an option or a parameter is wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class JournalError(AthenaError):
+    """The journal cannot be opened, read or written."""
+
+    exit_code = 3
+
+
+class JournalCorrupt(JournalError):
+    """The journal's pages or its hash chain are broken."""
+
+
+class GuardError(AthenaError):
+    """The guard could not do what was asked; trading stays as restricted as it was, or more."""
+
+    exit_code = 4
+
+
+class ResumeRefused(GuardError):
+    """The checklist for resuming does not hold; `failed` names the lines that do not."""
+
+    def __init__(self, message: str, hint: str = "", failed: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint)
+        self.failed = failed
+
+
+class BrokerError(AthenaError):
+    """The venue could not be asked, or said no."""
+
+    exit_code = 5
+
+
+class BrokerUnavailable(BrokerError):
+    """No answer, or none that can be read: nothing was learnt, and nothing may be concluded."""
+
+
+class AmbiguousSubmission(BrokerError):
+    """An order may or may not have reached the venue; ask by its client order id before anything else."""
+
+
+class AuthenticationFailed(BrokerError):
+    """The venue does not accept the key."""
+
+
+class RateLimited(BrokerError):
+    """The venue says requests come too fast; `retry_after_seconds` by its headers."""
+
+    def __init__(self, message: str, hint: str = "", retry_after_seconds: float = 1.0) -> None:
+        super().__init__(message, hint)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class OrderRejected(BrokerError):
+    """The venue refused the request: its HTTP status, code and message."""
+
+    def __init__(self, message: str, hint: str = "", status: int = 0, code: int = 0) -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.code = code
+
+
+class EngineNotRunning(AthenaError):
+    """A command needs a live engine and there is none."""
+
+    exit_code = 6
+
+
+class SimulatorError(AthenaError):
+    """The simulator could not start, or could not read its market."""
+
+    exit_code = 7
+
+
+class PlaybookError(AthenaError):
+    """A playbook could not run to its verdict."""
+
+    exit_code = 8
