@@ -157,6 +157,7 @@ def _choose_venue(values: dict[str, Any], environment: Mapping[str, str], lenien
         missing = "APCA_API_SECRET_KEY" if key else "APCA_API_KEY_ID"
         raise SettingsError(f"{missing} is empty though its partner is set.", "Set both for Alpaca paper, or neither.")
     values.setdefault("venue", "paper" if key and secret else "simulator")
+    _convert("venue", values["venue"])
     if values["venue"] == "simulator":
         values.setdefault("key_id", "SIMULATOR")
         values.setdefault("secret_key", "simulator-secret")
@@ -169,7 +170,8 @@ def _choose_venue(values: dict[str, Any], environment: Mapping[str, str], lenien
         raise SettingsError(f"venue {values['venue']} needs APCA_API_KEY_ID and APCA_API_SECRET_KEY.")
     if values["venue"] == "live" and values.get("allow_live") != LIVE_CONFIRMATION:
         raise SettingsError(
-            "venue live is refused: it trades real money.", f"If you mean it, set ATHENA_ALLOW_LIVE={LIVE_CONFIRMATION}."
+            "venue live is refused: it trades real money.",
+            f"If you mean it, set ATHENA_ALLOW_LIVE={LIVE_CONFIRMATION}.",
         )
 
 

@@ -1,0 +1,159 @@
+"""Commands that act on the live system. `halt` is first and light: it imports the guard and nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from athena.config import Settings
+from athena.errors import SettingsError
+from athena.live.execution_guard import ExecutionGuard
+from athena.model import Mode, Scope
+
+
+def halt(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Stop trading: the flag first, then the journal, then wait until no order is on its way."""
+    reason = " ".join(arguments.words) or arguments.reason or "halted at the command line"
+    if arguments.symbol and arguments.strategy:
+        raise SettingsError("--symbol and --strategy exclude each other.", "Halt them one after the other.")
+    scope = Scope.SYMBOL if arguments.symbol else Scope.STRATEGY if arguments.strategy else Scope.GLOBAL
+    target = arguments.symbol or arguments.strategy
+    mode = Mode.REDUCE_ONLY if arguments.reduce_only else Mode.HALTED
+    made = ExecutionGuard.get_instance(settings).halt(reason, scope=scope, target=target, mode=mode)
+    what = f"{scope} {target}" if target else "all trading"
+    if arguments.json:
+        facts = {"id": made.id, "scope": scope, "target": target, "mode": made.mode, "reason": made.reason}
+        print(json.dumps(facts | {"owner": made.owner, "at": made.at.isoformat(), "clean": made.clean}))
+        return 0
+    print(f"{made.mode.value.replace('_', '-').upper()}: {what} on {settings.account_name}, by {made.owner}: {reason}")
+    print(
+        f"  journal row {made.id} at {made.at:%H:%M:%S} UTC; no order on its way" if made.clean else f"  {made.detail}"
+    )
+    print(f"  next: athena status, then athena resume{f' --{scope} {target}' if target else ''} REASON")
+    return 0
+
+
+def resume(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Lift halts after the checklist holds; also lifts the venue's own suspension an emergency stop may have set."""
+    reason = " ".join(arguments.words) or arguments.reason
+    if not reason:
+        raise SettingsError("resume needs a reason.", 'For example: athena resume "spread is back to normal"')
+    guard = ExecutionGuard.get_instance(settings)
+    made = guard.resume(arguments.symbol or None, arguments.strategy or None, reason, override=arguments.override)
+    lifted = False
+    if not (arguments.symbol or arguments.strategy):
+        lifted = _lift_suspension(settings)
+    if arguments.json:
+        facts = {"cleared": [h.id for h in made.cleared], "remaining": [h.id for h in made.remaining]}
+        print(json.dumps(facts | {"override": made.override, "engine_running": made.engine_running}))
+        return 0
+    for row in made.cleared:
+        print(f"cleared   {row.scope} {row.target} {row.mode}, set by {row.owner}: {row.reason}".replace("  ", " "))
+    for row in made.remaining:
+        print(f"REMAINS   {row.scope} {row.target} {row.mode}, set by {row.owner}: {row.reason}".replace("  ", " "))
+    if not (made.cleared or made.remaining):
+        print("nothing was halted")
+    if lifted:
+        print("the venue takes new orders again (suspend_trade read back as off)")
+    if not made.engine_running:
+        print("engine: not running, so nothing trades; it starts halted. Next: athena engine")
+    return 0
+
+
+def cancel_orders(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Have the engine cancel open orders and say what the venue answered."""
+    return _show(arguments, _ask(settings, "cancel_all", {"symbol": arguments.symbol}, arguments.timeout))
+
+
+def close_position(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Have the engine close one position through the guard's exit checks, and confirm the fills."""
+    return _show(arguments, _ask(settings, "close_position", {"symbol": arguments.symbol}, arguments.timeout))
+
+
+def start_market_data(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Have the engine subscribe to symbols and answer with their first quotes."""
+    symbols = list(arguments.symbols or settings.symbols)
+    return _show(arguments, _ask(settings, "start_market_data", {"symbols": symbols}, arguments.timeout))
+
+
+def reconcile(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Have the engine reconcile now; exit 10 when it found a difference."""
+    result = _ask(settings, "reconcile", {}, arguments.timeout)
+    _show(arguments, result)
+    return 0 if result.get("ok") else 10
+
+
+def limits(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Show the limits with their headroom, or change one in the journal, effective on the next order everywhere."""
+    guard = ExecutionGuard.get_instance(settings)
+    if arguments.name and not arguments.value:
+        raise SettingsError(f"limits {arguments.name} needs a value.", f"athena limits {arguments.name} VALUE")
+    if arguments.name:
+        target = f"symbol:{arguments.symbol}" if arguments.symbol else ""
+        target = f"strategy:{arguments.strategy}" if arguments.strategy else target
+        guard.set_limit(arguments.name, arguments.value, target=target, reason=arguments.reason)
+    from athena.ops.status import gather, show_limits
+
+    return show_limits(gather(settings), as_json=arguments.json)
+
+
+def verify_journal(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Check the hash chain and that the tables equal the events folded again; exit 3 when they do not."""
+    from athena.journal.journal import Journal
+
+    journal = Journal.open(settings.journal_path, read_only=True)
+    try:
+        found = journal.verify()
+    finally:
+        journal.close()
+    if arguments.json:
+        print(json.dumps(found.to_dict()))
+    else:
+        print(found)
+    return 0 if found.ok else 3
+
+
+def _ask(settings: Settings, name: str, asked: dict[str, Any], timeout: float) -> dict[str, Any]:
+    from athena.journal.journal import Journal
+    from athena.live.commands import request_sync
+
+    journal = Journal.open(settings.journal_path, actor=f"operator {settings.operator}")
+    try:
+        return dict(request_sync(journal, name, asked, timeout))
+    finally:
+        journal.close()
+
+
+def _show(arguments: argparse.Namespace, result: dict[str, Any]) -> int:
+    if arguments.json:
+        print(json.dumps(result, default=str))
+        return 0
+    for key, value in result.items():
+        rows = value if isinstance(value, list) else [value]
+        print(f"{key.replace('_', ' ')}: " + ("none" if value == [] else "; ".join(_words(row) for row in rows)))
+    return 0
+
+
+def _words(value: Any) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+
+
+def _lift_suspension(settings: Settings) -> bool:
+    """Undo an emergency stop's `suspend_trade` at the venue; False when it was not set or the venue does not answer."""
+    import asyncio
+
+    from athena.errors import BrokerError
+    from athena.live.brokers.alpaca import AlpacaBroker
+
+    async def lift() -> bool:
+        broker = AlpacaBroker.get_instance(settings)
+        if not (await broker.get_account()).trade_suspended_by_user:
+            return False
+        return not await broker.suspend_trading(False)
+
+    try:
+        return asyncio.run(lift())
+    except BrokerError as error:
+        print(f"venue not asked about its own suspension: {error}")
+        return False

@@ -1,0 +1,142 @@
+"""Emergency stop: halt, cancel everything, close if asked, and have the venue itself refuse new orders.
+
+Each step is independent of the others and proves itself by reading the truth back from the venue. It needs neither the
+engine nor the journal nor a stream: only the flag file and the venue's REST API.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from athena.config import Settings
+from athena.errors import AthenaError, GuardError
+from athena.live.execution_guard import ExecutionGuard
+
+if TYPE_CHECKING:
+    from athena.live.brokers.alpaca import AlpacaBroker
+
+CONFIRM_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: what it was, whether the venue's own answer proves it, and that answer in words."""
+
+    name: str
+    proven: bool
+    proof: str
+
+
+def emergency_stop(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Run every step whatever the others do; exit 0 only when each is proven, else 11."""
+    steps: list[Step] = []
+
+    def tell(step: Step) -> None:
+        steps.append(step)
+        if not arguments.json:
+            print(f"  {'done  ' if step.proven else 'FAILED'}  {step.name:<18} {step.proof}", flush=True)
+
+    if not arguments.json:
+        word = "rehearsal, nothing is changed" if arguments.dry_run else "stopping everything"
+        print(f"EMERGENCY STOP on {settings.account_name} ({settings.venue.upper()}): {word}", flush=True)
+    if not arguments.dry_run:
+        tell(_halt(settings, arguments.reason or "emergency stop"))
+    asyncio.run(_at_the_venue(settings, arguments, tell))
+    proven = all(step.proven for step in steps)
+    if arguments.json:
+        print(json.dumps({"dry_run": arguments.dry_run, "proven": proven, "steps": [asdict(step) for step in steps]}))
+    elif proven:
+        print(
+            "next: athena status; when it is safe again: athena resume REASON" if not arguments.dry_run else "rehearsed"
+        )
+    else:
+        print("next: do the failed steps in Alpaca's web page now, then call broker support", file=sys.stderr)
+    return 0 if proven else 11
+
+
+def _halt(settings: Settings, reason: str) -> Step:
+    try:
+        made = ExecutionGuard.get_instance(settings).halt(reason)
+    except GuardError as error:  # the flag is set even so; the journal could not be written
+        return Step("halt", False, str(error))
+    return Step("halt", True, f"flag set, journal row {made.id}" + ("" if made.clean else f"; {made.detail}"))
+
+
+async def _at_the_venue(settings: Settings, arguments: argparse.Namespace, tell: Callable[[Step], None]) -> None:
+    from athena.live.brokers.alpaca import AlpacaBroker
+
+    broker = AlpacaBroker.get_instance(settings)
+    if arguments.dry_run:
+        await _step("would cancel", lambda: _list_orders(broker), tell)
+        await _step("would close" if arguments.flatten else "would leave open", lambda: _list_positions(broker), tell)
+        await _step("would suspend", lambda: _suspended(broker), tell)
+        return
+    await _step("cancel all orders", lambda: _cancel_all(broker), tell)
+    if arguments.flatten:
+        await _step("close positions", lambda: _flatten(broker), tell)
+    await _step("venue suspended", lambda: _suspend(broker), tell)
+
+
+async def _step(name: str, act: Callable[[], Awaitable[tuple[bool, str]]], tell: Callable[[Step], None]) -> None:
+    try:
+        proven, proof = await act()
+    except AthenaError as error:
+        proven, proof = False, str(error)
+    except Exception as error:  # one broken step must not keep the next from running
+        proven, proof = False, f"{type(error).__name__}: {error}"
+    tell(Step(name, proven, proof))
+
+
+async def _list_orders(broker: AlpacaBroker) -> tuple[bool, str]:
+    orders = await broker.get_orders("open")
+    return True, "; ".join(f"{o.side} {o.remaining:g} {o.symbol}" for o in orders) or "no open order"
+
+
+async def _list_positions(broker: AlpacaBroker) -> tuple[bool, str]:
+    positions = await broker.get_positions()
+    return True, "; ".join(f"{p.quantity:+g} {p.symbol}" for p in positions) or "no position"
+
+
+async def _suspended(broker: AlpacaBroker) -> tuple[bool, str]:
+    account = await broker.get_account()
+    return True, f"account {account.account_number}, suspended now: {account.trade_suspended_by_user}"
+
+
+async def _cancel_all(broker: AlpacaBroker) -> tuple[bool, str]:
+    """Ask for all cancels, again for stragglers, until the venue lists no open order."""
+    asked = len(await broker.cancel_all())
+    deadline = time.monotonic() + CONFIRM_SECONDS
+    while left := await broker.get_orders("open"):
+        if time.monotonic() > deadline:
+            return False, f"{len(left)} orders still open: " + ", ".join(o.broker_order_id for o in left[:5])
+        await asyncio.sleep(0.1)
+        await broker.cancel_all()
+    return True, f"{asked} cancels asked, the venue lists no open order"
+
+
+async def _flatten(broker: AlpacaBroker) -> tuple[bool, str]:
+    """Close through the venue's own close call, which cannot overshoot a position, until it lists none."""
+    symbols = sorted(position.symbol for position in await broker.get_positions())
+    asked: dict[str, str] = {}
+    deadline = time.monotonic() + CONFIRM_SECONDS
+    while left := await broker.get_positions():
+        for position in left:
+            if position.symbol not in asked:
+                asked[position.symbol] = await broker.close_position(position.symbol)
+        if time.monotonic() > deadline:
+            why = "; ".join(f"{p.quantity:+g} {p.symbol} ({asked[p.symbol]})" for p in left[:5])
+            return False, f"still held: {why}"
+        await asyncio.sleep(0.2)
+    return True, f"closed {', '.join(symbols) or 'nothing'}; the venue lists no position"
+
+
+async def _suspend(broker: AlpacaBroker) -> tuple[bool, str]:
+    suspended = await broker.suspend_trading(True)
+    return suspended, f"suspend_trade read back as {'on' if suspended else 'OFF'}"

@@ -1,0 +1,107 @@
+"""Child processes of one command: started with a log each, awaited until ready, and all stopped at the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+
+from athena.errors import AthenaError
+
+STOP_SECONDS = 8.0
+
+
+class Processes:
+    """`with Processes(folder, environment) as processes:` — whatever was started is stopped when the block ends.
+
+    Also on Ctrl-C and SIGTERM: the children live in sessions of their own, so only this object signals them.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Processes:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._previous = signal.signal(signal.SIGTERM, _interrupt)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        signal.signal(signal.SIGTERM, self._previous)
+        for name in reversed(list(self._children)):
+            self.stop(name)
+
+    def start(self, name: str, *arguments: str) -> None:
+        """Start `athena ARGUMENTS` in the background, its output in `<folder>/<name>.log`."""
+        with self.log(name).open("ab") as log:
+            self._children[name] = subprocess.Popen(
+                [sys.executable, "-m", "athena.cli", *arguments],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=self.environment,
+                start_new_session=True,
+            )
+
+    def run(self, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Run `athena ARGUMENTS` to its end, as an operator in another terminal would."""
+        command = [sys.executable, "-m", "athena.cli", *arguments]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=timeout)
+
+    def wait(self, name: str, ready: Callable[[], bool], what: str, timeout: float = 60.0) -> None:
+        """Return when `ready()`; raise with the child's last words when it ends or the time is over."""
+        deadline = time.monotonic() + timeout
+        while not ready():
+            code = self._children[name].poll()
+            if code is not None:
+                raise AthenaError(f"{name} ended with {code} before {what}: {self.last_words(name)}", self._look(name))
+            if time.monotonic() > deadline:
+                raise AthenaError(
+                    f"{name}: not {what} after {timeout:.0f} s: {self.last_words(name)}", self._look(name)
+                )
+            time.sleep(0.05)
+
+    def alive(self, name: str) -> bool:
+        return name in self._children and self._children[name].poll() is None
+
+    def stop(self, name: str) -> int | None:
+        """Ask the child to stop, insist after some seconds; its exit code."""
+        child = self._children.pop(name, None)
+        if child is None:
+            return None
+        if child.poll() is None:
+            child.terminate()
+            try:
+                child.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+        return child.returncode
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def last_words(self, name: str) -> str:
+        lines = self.log(name).read_text(errors="replace").strip().splitlines()
+        return " / ".join(lines[-3:]) or "it said nothing"
+
+    def _look(self, name: str) -> str:
+        return f"Its log: {self.log(name)}"
+
+
+def free_port() -> int:
+    """A loopback port nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,85 @@
+"""Settings: defaults that are safe, errors that name the key."""
+
+import pytest
+
+from athena.config import LIVE_CONFIRMATION, Settings
+from athena.errors import SettingsError
+
+KEYS = {"APCA_API_KEY_ID": "PKTEST", "APCA_API_SECRET_KEY": "canary-secret"}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def load(environment=None, tmp_path=None, **overrides):
+    return Settings.load({"ATHENA_HOME": "/nonexistent/athena", **(environment or {})}, **overrides)
+
+
+def test_without_credentials_everything_is_the_simulator_on_loopback():
+    """The default venue costs no money and leaves the machine alone."""
+    settings = load()
+    assert (settings.venue, settings.trading_url) == ("simulator", "http://127.0.0.1:8710")
+    assert settings.trading_stream_url == "ws://127.0.0.1:8710/stream"
+    assert settings.data_stream_url == "ws://127.0.0.1:8710/v2/iex"
+
+
+def test_both_keys_mean_alpaca_paper():
+    """Alpaca's own two variables are all it takes for paper."""
+    settings = load(KEYS)
+    assert settings.venue == "paper"
+    assert settings.trading_url == "https://paper-api.alpaca.markets"
+
+
+def test_live_is_refused_without_the_second_setting():
+    """Real money needs a sentence nobody types by accident."""
+    with pytest.raises(SettingsError, match="real money"):
+        load({**KEYS, "ATHENA_VENUE": "live"})
+    assert load({**KEYS, "ATHENA_VENUE": "live", "ATHENA_ALLOW_LIVE": LIVE_CONFIRMATION}).venue == "live"
+
+
+def test_the_secret_is_in_no_repr():
+    """A settings object in a notebook shows no secret."""
+    assert "canary" not in repr(load(KEYS))
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"APCA_API_KEY_ID": "PKTEST"}, "APCA_API_SECRET_KEY is empty"),
+        ({"ATHENA_VENEU": "paper"}, "did you mean 'venue'"),
+        ({"ATHENA_VENUE": "papr"}, "did you mean 'paper'"),
+        ({"ATHENA_METRICS_PORT": "eighty"}, "metrics_port is 'eighty'"),
+        ({"ATHENA_METRICS_PORT": "-1"}, "metrics_port is -1"),
+        ({"ATHENA_READ_TIMEOUT_SECONDS": "nan"}, "read_timeout_seconds is nan"),
+        ({"ATHENA_SAFE_MODE": "perhaps"}, "safe_mode is 'perhaps'"),
+        ({"ATHENA_SIMULATOR_URL": "http://10.0.0.1:1"}, "loopback"),
+        ({"ATHENA_ACCOUNT": "../other"}, "account is '../other'"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_value(environment, words):
+    """Each bad setting gives one message that names the key, the value and the way out."""
+    with pytest.raises(SettingsError) as caught:
+        load(environment)
+    assert words in str(caught.value)
+
+
+def test_a_toml_file_is_read_and_a_wrong_key_in_it_is_named(tmp_path):
+    """athena.toml in the working folder counts, and a typo in it is not passed over."""
+    (tmp_path / "athena.toml").write_text(
+        'symbols = ["aapl"]\n[[strategies]]\nname = "m"\nkind = "momentum"\nsymbols = ["aapl"]\nwindow = 5\n'
+    )
+    settings = load()
+    assert settings.symbols == ("AAPL",)
+    assert settings.strategies[0].parameters == {"window": 5}
+    (tmp_path / "athena.toml").write_text("symbol = 3\n")
+    with pytest.raises(SettingsError, match="did you mean 'symbols'"):
+        load()
+
+
+def test_an_emergency_starts_although_the_settings_are_broken(tmp_path):
+    """A typo elsewhere never stops a halt."""
+    (tmp_path / "athena.toml").write_text("not toml at all [")
+    settings = load({"ATHENA_VENEU": "paper"}, lenient=True)
+    assert settings.account_name == "simulator"
