@@ -1,7 +1,7 @@
 """Argument parsing only: each command names its handler, which is imported when it is called.
 
-Exit codes: 0 done · 1 unexpected · 2 settings or usage · 3 journal · 4 guard refused · 5 broker · 6 engine not running ·
-7 simulator · 8 playbook · 10 attention · 11 stop · 12 unknown (the verdict commands) · 130 interrupted.
+Exit codes: 0 done · 1 unexpected · 2 settings or usage · 3 journal · 4 guard refused · 5 broker · 6 engine not running
+· 7 simulator · 8 playbook · 10 attention · 11 stop · 12 unknown (the verdict commands) · 130 interrupted.
 """
 
 from __future__ import annotations
@@ -11,160 +11,57 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
+from athena.command_table import COMMANDS, SECTIONS, Command
 from athena.config import Settings
 from athena.errors import AthenaError, SettingsError
-
-Option = tuple[tuple[str, ...], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Command:
-    """One `athena NAME`: the playbook section it belongs to, one line of help, `module:function`, its options.
-
-    `lenient` commands are for emergencies: they start although an unrelated setting is wrong.
-    """
-
-    name: str
-    section: str
-    summary: str
-    handler: str
-    options: tuple[Option, ...] = ()
-    lenient: bool = False
-
-
-def option(*flags: str, **keywords: Any) -> Option:
-    return flags, keywords
-
-
-_REASON = option("--reason", default="", help="why, for the record")
-_FLATTEN = option("--flatten", action="store_true", help="also close every position and confirm the fills")
-_DRY_RUN = option("--dry-run", action="store_true", help="say what would be done, and do nothing")
-_SYMBOL = option("symbol", type=str.upper, help="for example AAPL")
-_TIMEOUT = option("--timeout", type=float, default=30.0, metavar="SECONDS", help="how long to wait for the engine")
-
-EMERGENCY, DAILY, INCIDENT, RECOVERY, SYSTEM = (
-    "Emergency response",
-    "Daily operations",
-    "Incident response",
-    "Recovery",
-    "The system itself",
-)
-
-COMMANDS = (
-    Command(
-        "halt",
-        EMERGENCY,
-        "stop all trading now, or one symbol's or strategy's",
-        "athena.ops.control:halt",
-        (
-            option("words", nargs="*", metavar="REASON", help="why; may be left out"),
-            option("--symbol", type=str.upper, default="", help="halt this symbol only"),
-            option("--strategy", default="", help="halt this strategy only"),
-            option("--reduce-only", action="store_true", help="allow orders that make positions smaller"),
-            _REASON,
-        ),
-        lenient=True,
-    ),
-    Command(
-        "resume",
-        EMERGENCY,
-        "lift halts after the checklist holds",
-        "athena.ops.control:resume",
-        (
-            option("words", nargs="*", metavar="REASON", help="why it is safe again"),
-            option("--symbol", type=str.upper, default="", help="lift this symbol's halts only"),
-            option("--strategy", default="", help="lift this strategy's halts only"),
-            option("--override", action="store_true", help="resume although the checklist fails; recorded loudly"),
-            _REASON,
-        ),
-    ),
-    Command(
-        "emergency-stop",
-        EMERGENCY,
-        "halt, cancel everything at the venue, and have the venue refuse new orders",
-        "athena.ops.emergency:emergency_stop",
-        (_REASON, _FLATTEN, _DRY_RUN),
-        lenient=True,
-    ),
-    Command("cancel-orders", EMERGENCY, "cancel open orders, all or one symbol's", "athena.ops.control:cancel_orders",
-            (option("symbol", nargs="?", type=str.upper, default="", help="this symbol only"), _TIMEOUT)),
-    Command("close-position", EMERGENCY, "close one position; passes in every guard mode",
-            "athena.ops.control:close_position", (_SYMBOL, _TIMEOUT)),
-    Command("status", DAILY, "the live system on one screen", "athena.ops.status:status"),
-    Command("health-check", DAILY, "every component, its age and the next action", "athena.ops.health:health_check"),
-    Command("check-brokers", DAILY, "ask each broker now: state, latency, clock, limits, account flags",
-            "athena.ops.health:check_brokers"),
-    Command("validate-strategies", DAILY, "check every strategy's parameters and symbols",
-            "athena.ops.health:validate_strategies"),
-    Command("start-market-data", DAILY, "have the engine subscribe to symbols, and show the first quotes",
-            "athena.ops.control:start_market_data",
-            (option("symbols", nargs="*", type=str.upper, help="default: the settings' symbols"), _TIMEOUT)),
-    Command("daily-report", DAILY, "render the day's report to reports/", "athena.ops.reports:daily_report",
-            (option("--date", default="", metavar="YYYY-MM-DD", help="trading date; default: the latest"),
-             option("--why", default="asked for at the command line", help="recorded with the report"))),
-    Command("limits", INCIDENT, "show the guard's limits with their headroom, or set one",
-            "athena.ops.control:limits",
-            (option("name", nargs="?", default="", help="limit to set"),
-             option("value", nargs="?", default="", help="its new value"),
-             option("--symbol", type=str.upper, default="", help="for this symbol only"),
-             option("--strategy", default="", help="for this strategy only"),
-             _REASON)),
-    Command("verify-journal", RECOVERY, "check the journal's hash chain and refold its tables",
-            "athena.ops.control:verify_journal"),
-    Command("reconcile", RECOVERY, "have the engine compare orders, fills, positions and cash with the venue now",
-            "athena.ops.control:reconcile", (_TIMEOUT,)),
-    Command("engine", SYSTEM, "run the engine of this account", "athena.ops.run:engine",
-            (option("--safe-mode", action="store_true", help="everything but new orders"),)),
-    Command("simulator", SYSTEM, "run the Alpaca-compatible simulator on loopback", "athena.ops.run:simulator",
-            (option("--port", type=int, default=None, help="default: the settings' simulator_url"),
-             option("--start", default="", metavar="'YYYY-MM-DD HH:MM'", help="New York time; default: 2020-03-09 09:25"),
-             option("--speed", type=float, default=1.0, help="390 runs a trading day in a minute"),
-             option("--seed", type=int, default=7, help="same seed, same market"),
-             option("--state", type=Path, default=None, metavar="FILE", help="keep accounts and orders here"),
-             option("--order-log", type=Path, default=None, metavar="FILE", help="write each order request received"),
-             option("--replay", type=Path, nargs="+", default=None, metavar="FILE", help="bars or quotes, CSV or Parquet"),
-             option("--skip-closed", action="store_true", help="jump over nights and weekends"),
-             option("--cash", type=float, default=100_000.0, help="a new account's dollars"))),
-    Command("demo", SYSTEM, "a whole trading day in a minute and a half, with an incident", "athena.ops.demo:demo",
-            (option("--keep", action="store_true", help="leave simulator and engine running at the end"),
-             option("--folder", type=Path, default=Path(".athena-demo"), help="where the demo lives"))),
-)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; every failure is one message with a next step."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["--safe-mode"]:
-        arguments.insert(0, "engine")
-    if not arguments or arguments[0] in {"-h", "--help", "help"}:
-        print(_overview())
-        return 0
-    if arguments[0] == "--version":
-        print(f"athena {_version()}")
-        return 0
-    command = next((c for c in COMMANDS if c.name == arguments[0]), None)
-    if command is None:
-        return _fail(SettingsError(f"'{arguments[0]}' is not a command{_nearest(arguments[0])}.", "See: athena --help"))
-    parsed = _parser(command).parse_args(arguments[1:])
     try:
-        overrides = {"home": parsed.home, "account": parsed.account, "operator": parsed.operator}
-        settings = Settings.load(lenient=command.lenient, **overrides)
-        return _handler(command)(settings, parsed)
-    except AthenaError as error:
-        return _fail(error, as_json=parsed.json)
+        return _run(arguments)
     except KeyboardInterrupt:
         print("\nathena: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader (head, less) went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["--safe-mode"]:
+        arguments.insert(0, "engine")
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        print(_overview(), flush=True)
+        return 0
+    if arguments[0] == "--version":
+        print(f"athena {_version()}")
+        return 0
+    command = next((c for c in COMMANDS if c.name == arguments[0]), None)
+    if command is None:
+        return _fail(SettingsError(f"'{arguments[0]}' is not a command{_nearest(arguments[0])}.", "athena --help"))
+    parsed = _parser(command).parse_args(arguments[1:])
+    try:
+        overrides = {"home": parsed.home, "account": parsed.account, "operator": parsed.operator}
+        return _handler(command)(Settings.load(lenient=command.lenient, **overrides), parsed)
+    except AthenaError as error:
+        return _fail(error, as_json=parsed.json)
+    except BrokenPipeError:
+        raise
     except Exception as error:
         return _unexpected(command, error)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says that nothing was done: at 3 a.m. a typo in `halt` must not look like a halt."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}. NOTHING WAS DONE.\n  next: {self.prog} --help\n")
 
 
 def _handler(command: Command) -> Callable[[Settings, argparse.Namespace], int]:
@@ -174,7 +71,7 @@ def _handler(command: Command) -> Callable[[Settings, argparse.Namespace], int]:
 
 
 def _parser(command: Command) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"athena {command.name}", description=command.summary)
+    parser = _Parser(prog=f"athena {command.name}", description=command.summary, allow_abbrev=False)
     for flags, keywords in command.options:
         parser.add_argument(*flags, **keywords)
     common = parser.add_argument_group("everywhere")
@@ -187,7 +84,7 @@ def _parser(command: Command) -> argparse.ArgumentParser:
 
 def _overview() -> str:
     lines = ["athena COMMAND [options]      athena COMMAND --help tells its options", ""]
-    for section in (EMERGENCY, DAILY, INCIDENT, RECOVERY, SYSTEM):
+    for section in SECTIONS:
         lines.append(f"{section}:")
         lines += [f"  {c.name:<20} {c.summary}" for c in COMMANDS if c.section == section]
         lines.append("")

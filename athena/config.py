@@ -1,4 +1,4 @@
-"""Settings: from `ATHENA_*` variables and `athena.toml`, checked, each error naming the bad key and the nearest good one.
+"""Settings: from `ATHENA_*` variables and `athena.toml`, checked; an error names the bad key and the nearest good one.
 
 Precedence: environment, then `athena.toml` in the working folder, then `<home>/athena.toml`, then the defaults below.
 Only the standard library is imported here: `athena halt` starts with this module.

@@ -3,7 +3,7 @@
 import os
 
 for name in list(os.environ):
-    if name.startswith(("APCA_", "ATHENA_")) or name.lower() in {"http_proxy", "https_proxy", "all_proxy"}:
-        if name != "ATHENA_SPEC_DIR":
-            del os.environ[name]
+    personal = name.startswith(("APCA_", "ATHENA_")) or name.lower() in {"http_proxy", "https_proxy", "all_proxy"}
+    if personal and name != "ATHENA_SPEC_DIR":
+        del os.environ[name]
 os.environ["JUPYTER_PLATFORM_DIRS"] = "1"

@@ -74,7 +74,7 @@ def close_position(settings: Settings, arguments: argparse.Namespace) -> int:
 def start_market_data(settings: Settings, arguments: argparse.Namespace) -> int:
     """Have the engine subscribe to symbols and answer with their first quotes."""
     symbols = list(arguments.symbols or settings.symbols)
-    return _show(arguments, _ask(settings, "start_market_data", {"symbols": symbols}, arguments.timeout))
+    return _show(arguments, _ask(settings, "subscribe", {"symbols": symbols}, arguments.timeout))
 
 
 def reconcile(settings: Settings, arguments: argparse.Namespace) -> int:
