@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from athena.errors import JournalCorrupt, JournalError
 from athena.journal import sqlite
 from athena.journal.chain import first_break
 from athena.journal.codec import decode
+from athena.journal.journal import COLUMNS, Journal
 from athena.journal.projections import TABLES, Entry, fold
 
-if TYPE_CHECKING:
-    from athena.journal.journal import Journal
-
-_COLUMNS = "sequence, at, venue_at, kind, actor, host, pid, payload, previous_hash, hash"
 _SHOWN = 20
 
 
@@ -31,9 +27,12 @@ class Difference:
 
     def __str__(self) -> str:
         if self.stored is None or self.folded is None:
-            return f"{self.table} {self.key}: {'missing' if self.stored is None else 'not in the events'}"
-        changed = [n for n in self.folded if self.folded[n] != self.stored.get(n)]
-        return f"{self.table} {self.key}: " + ", ".join(f"{n} {self.stored.get(n)!r}, is {self.folded[n]!r}" for n in changed)
+            return f"{self.table} {self.key}: {'missing' if self.stored is None else 'no event tells of it'}"
+        pairs = ((name, self.stored.get(name), folded) for name, folded in self.folded.items())
+        changed = (
+            f"{name} is {stored!r}, the events say {folded!r}" for name, stored, folded in pairs if stored != folded
+        )
+        return f"{self.table} {self.key}: {'; '.join(changed)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def verify(path: Path) -> Verification:
     try:
         sqlite.sound(connection, path)
         connection.execute(sqlite.BEGIN_READ)  # one snapshot, whatever is appended meanwhile
-        rows = connection.execute(f"SELECT {_COLUMNS} FROM events ORDER BY sequence")
+        rows = connection.execute(f"SELECT {COLUMNS} FROM events ORDER BY sequence")
         count, head, broken, problem = first_break(rows)
         rows.close()
         if broken is not None:
@@ -129,9 +128,9 @@ def _compare(connection: sqlite.Connection, *, replace: bool = False) -> tuple[D
 
 
 def _entries(connection: sqlite.Connection) -> Iterator[Entry]:
-    rows = connection.execute(f"SELECT {_COLUMNS} FROM events ORDER BY sequence")
-    for row in rows:
-        yield Entry(*row[:7], decode(row[7]))
+    rows = connection.execute(f"SELECT {COLUMNS} FROM events ORDER BY sequence")
+    for sequence, at, venue_at, kind, actor, host, pid, payload, _, _ in rows:
+        yield Entry(sequence, at, venue_at, kind, actor, host, pid, decode(payload))
 
 
 def _diff(table: str, connection: sqlite.Connection, scratch: sqlite.Connection) -> Iterator[Difference]:

@@ -55,16 +55,15 @@ def plain(value: Any) -> Any:
     """
     if type(value) in _SAME:
         return value
-    if isinstance(value, Decimal):
+    kind = type(value)
+    if kind is Decimal:
         return decimal_text(value)
+    if kind is datetime:
+        return to_text(value)
     if isinstance(value, Mapping):
-        if not all(type(key) is str for key in value):
-            raise TypeError(f"a journaled mapping needs text keys, got {list(value)!r}")
-        return {key: item if type(item) in _SAME else plain(item) for key, item in value.items()}
+        return {_key(key): item if type(item) in _SAME else plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    if isinstance(value, datetime):
-        return to_text(value)
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, Enum):
@@ -72,6 +71,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     raise TypeError(f"a {type(value).__name__} cannot be journaled: {value!r}")
+
+
+def _key(key: Any) -> str:
+    if type(key) is not str:
+        raise TypeError(f"a journaled mapping needs text keys, got {key!r}")
+    return key
 
 
 def encode(value: Any) -> str:

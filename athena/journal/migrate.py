@@ -30,7 +30,8 @@ def create(path: Path) -> None:
                 pass
     except OSError as error:
         raise JournalError(
-            f"no journal can be made at {path}: {error.strerror}.", "Check the folder's rights and space, or ATHENA_HOME."
+            f"no journal can be made at {path}: {error.strerror}.",
+            "Check the folder's rights and space, and ATHENA_HOME.",
         ) from error
     except sqlite.DriverError as error:
         raise sqlite.explain(error, path) from error
@@ -40,7 +41,7 @@ def upgrade(path: Path, found: str | None, *, read_only: bool) -> None:
     """Bring the journal at `path` to this code's schema. Raises JournalError when it is newer or may not be written."""
     if found is not None and found > sqlite.REVISION:
         raise JournalError(
-            f"{path} has schema {found}; this Athena knows up to {sqlite.REVISION}.", "Use the newer Athena that wrote it."
+            f"{path} has schema {found}; this Athena knows {sqlite.REVISION}.", "Use the newer Athena that wrote it."
         )
     if read_only:
         raise JournalError(f"{path} has the older schema {found}.", "Open it once for writing, which migrates it.")

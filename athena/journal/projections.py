@@ -56,7 +56,7 @@ def apply(db: Database, entry: Entry) -> None:
     """Write what `entry` means to the tables. Raises JournalError on an unknown kind or a missing or wrong value."""
     projection = PROJECTIONS.get(entry.kind)
     if projection is None:
-        raise JournalError(f"'{entry.kind}' is not a kind of event.", "A newer Athena may have written it; use that one.")
+        raise JournalError(f"'{entry.kind}' is not a kind of event.", "If a newer Athena wrote it, use that one.")
     try:
         projection(db, entry)
     except KeyError as error:
@@ -83,28 +83,34 @@ def _text(value: Any) -> str | None:
 
 def _money(entry: Entry, *names: str) -> list[str | None]:
     """Amounts as text; a float or something that is no finite number is refused, None stays None."""
-    values = []
-    for name in names:
-        value = entry.payload.get(name)
-        if value is not None:
-            try:
-                if isinstance(value, float) or not Decimal(value).is_finite():
-                    raise InvalidOperation
-            except (InvalidOperation, TypeError, ValueError):
-                raise JournalError(f"{entry.kind}: {name} is {value!r}; an exact finite amount is needed.") from None
-            value = str(value)
-        values.append(value)
-    return values
+    get = entry.payload.get
+    return [
+        value if value is None or _is_plain_number(value) else _amount(entry.kind, name, value)
+        for name, value in ((name, get(name)) for name in names)
+    ]
+
+
+def _is_plain_number(value: Any) -> bool:
+    return type(value) is str and value.replace(".", "", 1).isdecimal() and value.isascii()
+
+
+def _amount(kind: str, name: str, value: Any) -> str:
+    try:
+        if isinstance(value, (bool, float)) or not Decimal(value).is_finite():
+            raise InvalidOperation
+    except (InvalidOperation, TypeError, ValueError):
+        raise JournalError(f"{kind}: {name} is {value!r}; an exact finite amount is needed.") from None
+    return str(value)
 
 
 # Orders
 
 _FACTS = (
     "client_order_id", "strategy", "symbol", "side", "type", "time_in_force", "quantity", "limit_price", "stop_price",
-    "decision_price", "decided_at", "bid", "ask", "reason",
+    "decision_price", "decided_at", "bid", "ask", "reason", "purpose", "extended_hours",
 )  # fmt: skip
 _ORDER = " ".join(_FACTS) + (
-    " purpose extended_hours status filled_quantity broker_order_id error acknowledged_at final_venue_at"
+    " status filled_quantity broker_order_id error acknowledged_at final_venue_at"
     " intended_at intended_venue_at updated_at trading_date"
 )
 _INSERT_ORDER = _insert("orders", _ORDER)
@@ -113,12 +119,11 @@ _INSERT_ORDER_ONCE = _insert("orders", _ORDER, " ON CONFLICT (client_order_id) D
 
 def _order_row(entry: Entry, status: str, *, broker_order_id: str | None = None, seen: bool = False) -> tuple[Any, ...]:
     p = entry.payload
-    facts = [_text(p.get(name)) for name in _FACTS]
+    *facts, purpose, extended_hours = map(p.get, _FACTS)
     final_at = entry.when if status == "refused" else None
-    purpose, extended = p.get("purpose") or "strategy", 1 if p.get("extended_hours") else 0
     return (
-        *facts, purpose, extended, status, "0", broker_order_id, p.get("error"), entry.at if seen else None, final_at,
-        entry.at, entry.venue_at, entry.at, entry.day,
+        *facts, purpose or "strategy", 1 if extended_hours else 0, status, "0", broker_order_id, p.get("error"),
+        entry.at if seen else None, final_at, entry.at, entry.venue_at, entry.at, entry.day,
     )  # fmt: skip
 
 
@@ -130,8 +135,11 @@ def _order_intended(db: Database, entry: Entry) -> None:
 
 @_kind("order.refused")
 def _order_refused(db: Database, entry: Entry) -> None:
-    # A refused duplicate must not touch the order it duplicates.
-    db.execute(_INSERT_ORDER_ONCE, _order_row(entry, "refused"))
+    # A refused duplicate must not touch the order it duplicates; and what was refused may be nonsense of any type.
+    told = {name: _text(entry.payload.get(name)) for name in _FACTS[:-1]}
+    told |= {name: told[name] or "" for name in ("strategy", "symbol", "side", "type")}
+    told["extended_hours"] = entry.payload.get("extended_hours")
+    db.execute(_INSERT_ORDER_ONCE, _order_row(entry._replace(payload=told), "refused"))
     _violation(db, entry)
 
 
@@ -141,13 +149,22 @@ def _order_updated(db: Database, entry: Entry) -> None:
     identity = p["client_order_id"]
     _money(entry, "filled_quantity", "average_fill_price")
     if not db.execute("SELECT 1 FROM orders WHERE client_order_id = ?", (identity,)).fetchall():
-        p = {**p, "strategy": p.get("strategy") or "external", "symbol": p["symbol"], "side": p["side"], "type": p["type"]}
-        _money(entry, "quantity", "limit_price", "stop_price")
-        db.execute(_INSERT_ORDER, _order_row(entry._replace(payload=p), "unknown", seen=True))
+        _external(db, entry)
     settle(
         db, identity, at=entry.at, when=entry.when, status=p.get("status"), filled=p.get("filled_quantity"),
         average=p.get("average_fill_price"), broker_order_id=p.get("broker_order_id"), error=p.get("error"),
     )  # fmt: skip
+
+
+def _external(db: Database, entry: Entry) -> None:
+    """An order placed by someone else, on a phone or a web page: taken in when its facts are told."""
+    p = entry.payload
+    for name in ("symbol", "side", "type"):
+        if not p.get(name):
+            raise JournalError(f"order {p['client_order_id']} is not in the journal and its {name} is not told.")
+    _money(entry, "quantity", "limit_price", "stop_price")
+    told = {**p, "strategy": p.get("strategy") or "external"}
+    db.execute(_INSERT_ORDER, _order_row(entry._replace(payload=told), "unknown", seen=True))
 
 
 _INSERT_FILL = _insert(
@@ -164,7 +181,7 @@ def _fill(db: Database, entry: Entry) -> None:
     identity = p.get("client_order_id") or ""
     quantity, price, fee, bid, ask = _money(entry, "quantity", "price", "fee", "bid", "ask")
     if quantity is None or price is None or Decimal(quantity) <= 0 or Decimal(price) < 0:
-        raise JournalError(f"fill {p['execution_id']}: {quantity} at {price} cannot be; quantity and price are positive.")
+        raise JournalError(f"fill {p['execution_id']}: {quantity} at {price} cannot be; both are positive.")
     if p["side"] not in ("buy", "sell"):
         raise JournalError(f"fill {p['execution_id']}: side is {p['side']!r}; buy or sell.")
     strategy = p.get("strategy")
@@ -172,14 +189,11 @@ def _fill(db: Database, entry: Entry) -> None:
         row = db.execute("SELECT strategy FROM orders WHERE client_order_id = ?", (identity,)).fetchall()
         strategy = row[0][0] if row else "external"
     at = p["at"]
-    inserted = db.execute(
-        _INSERT_FILL,
-        (
-            p["execution_id"], entry.sequence, identity, p.get("broker_order_id"), strategy, p["symbol"], p["side"],
-            quantity, price, fee or "0", at, entry.at, day_of(at), bid, ask, p.get("source"),
-        ),  # fmt: skip
-    )
-    if inserted.rowcount:
+    row = (
+        p["execution_id"], entry.sequence, identity, p.get("broker_order_id"), strategy, p["symbol"], p["side"],
+        quantity, price, fee or "0", at, entry.at, day_of(at), bid, ask, p.get("source"),
+    )  # fmt: skip
+    if db.execute(_INSERT_FILL, row).rowcount:
         settle(db, identity, at=entry.at, when=entry.when, broker_order_id=p.get("broker_order_id"))
 
 
@@ -249,9 +263,8 @@ def _limit_set(db: Database, entry: Entry) -> None:
 # Money
 
 _INSERT_EQUITY = _insert("equity", "sequence venue_at trading_date equity cash realised_pnl unrealised_pnl")
-_INSERT_DAY = _insert(
-    "trading_days", "trading_date opening_equity opened_at", " ON CONFLICT (trading_date) DO NOTHING"
-)
+_INSERT_DAY = _insert("trading_days", "trading_date opening_equity opened_at", " ON CONFLICT (trading_date) DO NOTHING")
+_INSERT_ACCOUNT = _insert("account", "id venue account_number opening_cash opening_equity bound_at")
 _INSERT_OPENING = _insert("openings", "symbol quantity price at")
 _INSERT_FLOW = _insert("cash_flows", "id kind amount at trading_date description", " ON CONFLICT (id) DO NOTHING")
 
@@ -280,17 +293,18 @@ def _account_bound(db: Database, entry: Entry) -> None:
     p = entry.payload
     found = db.execute("SELECT venue, account_number FROM account WHERE id = 1").fetchall()
     if found:
-        if tuple(found[0]) != (p["venue"], p["account_number"]):
+        (venue, number), (other, asked) = found[0], (p["venue"], p["account_number"])
+        if (venue, number) != (other, asked):
             raise JournalError(
-                f"this journal belongs to account {found[0][1]} ({found[0][0]}), not {p['account_number']} ({p['venue']}).",
+                f"this journal belongs to account {number} at {venue}, not to {asked} at {other}.",
                 "Give the other account its own: set ATHENA_ACCOUNT to a new name.",
             )
         return
     row = (1, p["venue"], p["account_number"], *_money(entry, "cash", "equity"), entry.when)
-    db.execute(_insert("account", "id venue account_number opening_cash opening_equity bound_at"), row)
+    db.execute(_INSERT_ACCOUNT, row)
     for position in p.get("positions") or ():
-        quantity, price = _money(entry._replace(payload=position), "quantity", "price")
-        db.execute(_INSERT_OPENING, (position["symbol"], quantity, price, entry.when))
+        amounts = _money(entry._replace(payload=position), "quantity", "price")
+        db.execute(_INSERT_OPENING, (position["symbol"], *amounts, entry.when))
 
 
 # Running
@@ -303,7 +317,8 @@ _INSERT_STATE = _insert("broker_states", "sequence at broker state previous reas
 @_kind("command.requested")
 def _command_requested(db: Database, entry: Entry) -> None:
     p = entry.payload
-    row = (p["id"], p["name"], encode(p.get("arguments") or {}), entry.actor, entry.at, p.get("expires_at"), "requested")
+    arguments = encode(p.get("arguments") or {})
+    row = (p["id"], p["name"], arguments, entry.actor, entry.at, p.get("expires_at"), "requested")
     db.execute(_INSERT_COMMAND, row)
 
 

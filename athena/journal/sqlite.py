@@ -57,7 +57,8 @@ def scratch(like: Connection) -> Connection:
 def revision(connection: Connection, path: Path) -> str | None:
     """The schema version stored in the database, None in an empty one; JournalError if it is something else."""
     try:
-        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()}
+        found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        tables = {row[0] for row in found}
         if not tables:
             return None
         if "alembic_version" not in tables or "events" not in tables:

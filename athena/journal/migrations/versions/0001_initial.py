@@ -1,5 +1,7 @@
 """The first schema. Spelt out here: a migration never follows later changes of `athena.journal.schema`."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -21,11 +23,11 @@ CLUSTERED_TABLES = {
     "halts": "*id !scope !target !mode !origin !owner !reason !nonce !at venue_at expires_at"
     " cleared_at cleared_by cleared_reason",
     "limits": "*name *target !value #version !changed_at !changed_by !reason",
-    "orders": "*client_order_id broker_order_id !strategy !symbol !side !type time_in_force quantity limit_price stop_price"
-    " #extended_hours !purpose !status !filled_quantity average_fill_price decision_price decided_at bid ask"
+    "orders": "*client_order_id broker_order_id !strategy !symbol !side !type time_in_force quantity limit_price"
+    " stop_price #extended_hours !purpose !status !filled_quantity average_fill_price decision_price decided_at bid ask"
     " reason error !intended_at intended_venue_at acknowledged_at !updated_at final_venue_at !trading_date",
-    "fills": "*execution_id #sequence !client_order_id broker_order_id !strategy !symbol !side !quantity !price !fee !at"
-    " !recorded_at !trading_date bid ask source",
+    "fills": "*execution_id #sequence !client_order_id broker_order_id !strategy !symbol !side !quantity !price !fee"
+    " !at !recorded_at !trading_date bid ask source",
     "trading_days": "*trading_date !opening_equity !opened_at",
     "openings": "*symbol !quantity !price !at",
     "cash_flows": "*id !kind !amount !at !trading_date !description",
@@ -34,7 +36,6 @@ CLUSTERED_TABLES = {
     "marks": "*symbol bid ask bid_size ask_size last !venue_at !at",
 }
 INDEXES = (
-    ("events_kind", "events", "kind"),
     ("orders_date", "orders", "trading_date"),
     ("fills_order", "fills", "client_order_id"),
     ("fills_date", "fills", "trading_date"),
@@ -42,7 +43,11 @@ INDEXES = (
     ("equity_date", "equity", "trading_date"),
     ("commands_status", "commands", "status"),
 )
-OPEN = "status NOT IN ('refused', 'not_sent', 'filled', 'canceled', 'expired', 'rejected', 'replaced')"
+PARTIAL_INDEXES = (
+    ("events_rare", "events", "kind", "kind NOT IN ('order.intended', 'order.updated', 'fill', 'equity')"),
+    ("orders_open", "orders", "status",
+     "status NOT IN ('refused', 'not_sent', 'filled', 'canceled', 'expired', 'rejected', 'replaced')"),
+)  # fmt: skip
 
 
 def upgrade() -> None:
@@ -52,16 +57,14 @@ def upgrade() -> None:
         op.create_table(name, *map(_column, columns.split()), sqlite_with_rowid=False)
     for name, table, column in INDEXES:
         op.create_index(name, table, [column])
-    op.create_index(
-        "orders_open", "orders", ["status"], sqlite_where=sa.text(OPEN), postgresql_where=sa.text(OPEN)
-    )  # fmt: skip
+    for name, table, column, condition in PARTIAL_INDEXES:
+        where = sa.text(condition)
+        op.create_index(name, table, [column], sqlite_where=where, postgresql_where=where)
     # Born disabled: only a halt, acknowledged, opens trading.
     op.execute("INSERT INTO guard (id, epoch, mode, nonce, updated_at) VALUES (1, 0, 'halted', '0', NULL)")
 
 
-def _column(spec: str) -> sa.Column:
-    name = spec.lstrip("#*!")
-    number, key = "#" in spec, "*" in spec
-    return sa.Column(
-        name, sa.Integer if number else sa.Text, primary_key=key, autoincrement=False, nullable="!" not in spec and not number and not key
-    )  # fmt: skip
+def _column(spec: str) -> sa.Column[Any]:
+    name, number, key = spec.lstrip("#*!"), "#" in spec, "*" in spec
+    nullable = not (number or key or "!" in spec)
+    return sa.Column(name, sa.Integer if number else sa.Text, primary_key=key, autoincrement=False, nullable=nullable)
