@@ -19,6 +19,7 @@ from athena.live.brokers.base import Asset, CancelResult, Rows, Timeframe, Unrea
 from athena.live.brokers.http import READ_ATTEMPTS, Headroom, Lane, ask, harness
 from athena.model import Account, Bar, CashFlow, Clock, Fill, Order, Position, Quote
 
+C = TypeVar("C", bound=RESTClient)
 T = TypeVar("T")
 Row = TypeVar("Row")
 log = logging.getLogger(__name__)
@@ -148,7 +149,9 @@ class AlpacaRest:
         try:
             await self._ask(self._urgent, "cancel", lambda client: client.cancel_order_by_id(broker_order_id), 1)
         except OrderRejected as error:
-            return CancelResult(broker_order_id, error.status, error.message)
+            if error.status in {404, 422} and error.code:
+                return CancelResult(broker_order_id, error.status, error.message)
+            raise
         return CancelResult(broker_order_id, 204)
 
     async def cancel_all(self) -> Rows[CancelResult]:
@@ -156,7 +159,7 @@ class AlpacaRest:
         return self._rows("cancels", [] if raw is None else raw, wire.cancel_result)
 
     async def suspend_trading(self, suspend: bool) -> bool:
-        """The account's own switch, `suspend_trade`: set with the whole configuration, as Alpaca wants, and read back."""
+        """The account's own switch: the whole configuration is sent, as Alpaca wants, and read back."""
         path = "/account/configurations"
         current = await self._get("configuration", path, lane=self._urgent)
         if not isinstance(current, dict):
@@ -281,12 +284,12 @@ class AlpacaRest:
 
     def _data_client(self) -> StockHistoricalDataClient:
         s = self.settings
-        client = self._harness(
+        client: StockHistoricalDataClient = self._harness(
             StockHistoricalDataClient(s.key_id, s.secret_key, raw_data=True, url_override=s.data_url)
         )
         return client
 
-    def _harness(self, client: Any) -> Any:
+    def _harness(self, client: C) -> C:
         s = self.settings
         timeout = (s.connect_timeout_seconds, s.read_timeout_seconds)
         return harness(client, self.headroom, timeout, trust_env=s.venue != "simulator")

@@ -122,6 +122,8 @@ def order_update(data: Raw, doubts: Doubts) -> OrderUpdated:
 def fill(raw: Raw, client_order_id: str) -> Fill:
     """One FILL activity. Activities do not carry the client order id; the caller knows it."""
     broker_order_id = _text(raw, "order_id")
+    if not client_order_id:
+        raise Malformed(f"order {broker_order_id} of this fill is not known to the venue")
     return Fill(
         execution_id=execution_id(broker_order_id, _number(raw, "cum_qty")),
         client_order_id=client_order_id,
@@ -220,7 +222,7 @@ def cancel_result(raw: Raw) -> CancelResult:
     status = raw.get("status")
     body = raw.get("body")
     message = body.get("message", "") if isinstance(body, Mapping) else ""
-    return CancelResult(_text(raw, "id"), int(status) if str(status).isdigit() else 0, str(message))
+    return CancelResult(_text(raw, "id"), int(str(status)) if str(status).isdigit() else 0, str(message))
 
 
 def quote(symbol: str, raw: Raw) -> Quote | None:

@@ -163,7 +163,7 @@ async def ask(
     Raises AuthenticationFailed, RateLimited, OrderRejected (any other 4xx) or BrokerUnavailable.
     """
     for attempt in range(1, attempts + 1):
-        if (held := headroom.held_seconds) > 0:
+        if attempts > 1 and (held := headroom.held_seconds) > 0:  # a cancel tries all the same
             if held > PATIENCE_SECONDS:
                 raise RateLimited(f"{what}: the venue's rate limit is used up.", f"Wait {held:.0f} s.", held)
             await asyncio.sleep(held)

@@ -1,0 +1,299 @@
+"""Streams kept up: a thread for each that connects, watches, reconnects and says so, and the way to the engine's loop.
+
+alpaca-py's own loop reconnects for ever in silence, waits 190 s for a dead peer and tells nobody of a wrong key. Here
+its clients only connect and read; when, how often and with what said is decided by `Supervisor`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Protocol, TypeVar
+
+from athena.errors import AuthenticationFailed, BrokerUnavailable
+from athena.live.brokers.base import (
+    BrokerEvent,
+    Listener,
+    OrderUpdated,
+    QuoteReceived,
+    StateChanged,
+    StreamRestored,
+    TradeReceived,
+)
+from athena.model import BrokerState
+
+log = logging.getLogger(__name__)
+
+PING_SECONDS = 1.0
+SILENCE_SECONDS = 3.5  # with the ping before it, a dead peer is noticed within 5 s
+STABLE_SECONDS = 10.0
+FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 0.2, 10.0
+REFUSED_DELAY_SECONDS, LONGEST_REFUSED_DELAY_SECONDS = 2.0, 30.0
+LAG_EVENTS = 10_000  # order events waiting for the engine; more is an error worth telling
+BATCH_EVENTS = 500  # then the loop's other tasks have a turn
+
+
+class Refused(Exception):
+    """The venue took the connection and would not serve it: slot taken, limit exceeded. Try again, slowly."""
+
+
+class Socket(Protocol):
+    """One connection's life. `heard` is the machine's monotonic time of the last frame or pong."""
+
+    heard: float
+
+    async def open(self) -> None: ...
+    async def consume(self) -> None: ...
+    async def ping(self) -> None: ...
+    async def drop(self) -> None: ...
+
+
+S = TypeVar("S", bound=Socket)
+
+
+class Supervisor:
+    """Keeps one stream up in a daemon thread of its own, and tells every change of its state.
+
+    `make_socket(ready)` makes a fresh connection; it calls `ready` when the venue has confirmed the subscription.
+    `emit` takes events from any thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        make_socket: Callable[[Callable[[], None]], Socket],
+        emit: Callable[[BrokerEvent], None],
+        open_timeout_seconds: float,
+    ) -> None:
+        self.name = name
+        self.state = BrokerState.DISCONNECTED
+        self.reason = "not started"
+        self._make_socket = make_socket
+        self._emit = emit
+        self._open_timeout = open_timeout_seconds
+        self._ready: Future[None] = Future()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._socket: Socket | None = None
+        self._wake = asyncio.Event()
+        self._stopping = threading.Event()
+        self._up_since: float | None = None
+        self._was_up = False
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._main, name=f"stream-{self.name}", daemon=True)
+        self._thread.start()
+
+    async def wait_ready(self, seconds: float) -> None:
+        """Until the stream is up. Raises AuthenticationFailed at once, BrokerUnavailable after so many seconds."""
+        try:
+            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._ready)), seconds)
+        except TimeoutError:
+            told = f"the {self.name} stream is not up after {seconds:g} s: {self.reason}."
+            raise BrokerUnavailable(told, "It keeps trying.") from None
+
+    def restart(self) -> None:
+        """Drop the connection, or the wait for one, and connect at once. From any thread."""
+        self._ready = Future()
+        self._call(self._wake.set)
+
+    async def stop(self, seconds: float = 5.0) -> None:
+        """Close the connection and end the thread; from another loop than its own."""
+        self._stopping.set()
+        self._call(self._wake.set)
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, seconds)
+        self._change(BrokerState.DISCONNECTED, "closed")
+
+    async def on_socket(self, action: Callable[[Socket], Awaitable[None]]) -> None:
+        """Run something on the live connection, in its own loop; nothing happens when it is down."""
+        socket, loop = self._socket, self._loop
+        if socket is None or loop is None or self.state is not BrokerState.CONNECTED:
+            return
+
+        async def act() -> None:
+            await action(socket)
+
+        done = asyncio.run_coroutine_threadsafe(act(), loop)
+        with suppress(Exception):  # a connection that breaks meanwhile subscribes anew when it is back
+            await asyncio.wait_for(asyncio.wrap_future(done), self._open_timeout)
+
+    # ------------------------------------------------------------------------------------------- in the stream's thread
+
+    def _call(self, function: Callable[[], object]) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # its loop has ended already
+                self._loop.call_soon_threadsafe(function)
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._supervise())
+        except Exception as error:
+            log.exception("stream %s: the supervisor failed", self.name)
+            self._change(BrokerState.ERROR, f"the supervisor failed: {type(error).__name__}: {error}")
+
+    async def _supervise(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        failures = 0
+        while not self._stopping.is_set():
+            self._change(BrokerState.RECONNECTING if self._was_up else BrokerState.CONNECTING, "connecting")
+            failure = await self._one_connection()
+            if self._stopping.is_set():
+                return
+            if self._wake.is_set():
+                self._wake.clear()
+                failures = 0
+                self._change(BrokerState.RECONNECTING, "asked to reconnect")
+                continue
+            stable = self._up_since is not None and time.monotonic() - self._up_since > STABLE_SECONDS
+            failures = 1 if stable else failures + 1
+            await self._pause(failure, failures)
+
+    async def _one_connection(self) -> Exception:
+        """Connect, read until it breaks, close. Returns why it ended."""
+        self._up_since = None
+        socket = self._make_socket(self._is_up)
+        try:
+            async with asyncio.timeout(self._open_timeout):
+                await socket.open()
+            self._socket = socket
+            ends = [
+                asyncio.create_task(socket.consume()),
+                asyncio.create_task(self._watch(socket)),
+                asyncio.create_task(self._wake.wait()),
+            ]
+            done, pending = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+            for task in done:
+                task.result()
+            return ConnectionError("the stream ended")
+        except Exception as error:
+            return error
+        finally:
+            self._socket = None
+            with suppress(Exception):
+                await socket.drop()
+
+    async def _watch(self, socket: Socket) -> None:
+        """Ping each second; raises when nothing at all was heard for too long, or no subscription was confirmed."""
+        opened = time.monotonic()
+        while True:
+            slept_at = time.monotonic()
+            await asyncio.sleep(PING_SECONDS)
+            now = time.monotonic()
+            if now - slept_at > PING_SECONDS + 1:  # this process stood still: the answers may wait unread
+                socket.heard = max(socket.heard, now - PING_SECONDS)
+            if now - socket.heard > SILENCE_SECONDS:
+                raise ConnectionError(f"nothing heard for {now - socket.heard:.1f} s, not even a pong")
+            if self._up_since is None and now - opened > self._open_timeout:
+                raise TimeoutError(f"the subscription was not confirmed within {self._open_timeout:g} s")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(socket.ping(), PING_SECONDS)
+
+    async def _pause(self, failure: Exception, failures: int) -> None:
+        """Say what happened and wait: longer each time, longest when the venue refuses; `restart` cuts it short."""
+        refused = isinstance(failure, (Refused, AuthenticationFailed))
+        first, longest = (
+            (REFUSED_DELAY_SECONDS, LONGEST_REFUSED_DELAY_SECONDS)
+            if refused
+            else (FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
+        )
+        delay = min(longest, first * 2 ** min(failures - 1, 10)) * random.uniform(0.5, 1.0)
+        said = getattr(failure, "message", "") or str(failure) or type(failure).__name__
+        state = BrokerState.ERROR if refused else BrokerState.RECONNECTING
+        self._change(state, f"{said}; trying again in {delay:.1f} s")
+        if isinstance(failure, AuthenticationFailed) and not self._ready.done():
+            self._ready.set_exception(failure)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), delay)
+        self._wake.clear()
+
+    def _is_up(self) -> None:
+        if self._up_since is not None:
+            return
+        self._up_since = time.monotonic()
+        self._change(BrokerState.CONNECTED, "subscribed")
+        if self._was_up:
+            self._emit(StreamRestored(self.name))
+        self._was_up = True
+        if not self._ready.done():
+            self._ready.set_result(None)
+
+    def _change(self, state: BrokerState, reason: str) -> None:
+        previous, self.state, was, self.reason = self.state, state, self.reason, reason
+        if previous is not state or (was != reason and state is BrokerState.ERROR):
+            self._emit(StateChanged(self.name, state, previous, reason))
+
+
+class Mailbox:
+    """Takes events from any thread and calls the listener on the engine's loop.
+
+    Order updates and states: all, in order. Quotes and trades: the latest of each symbol when the loop lags. A listener
+    that raises is told so by a StateChanged of state ERROR; nothing is lost by it but the event it failed on.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, listener: Listener) -> None:
+        self._loop = loop
+        self._listener = listener
+        self._lock = threading.Lock()
+        self._events: deque[BrokerEvent] = deque()
+        self._latest: dict[tuple[str, str], QuoteReceived | TradeReceived] = {}
+        self._scheduled = False
+        self._told_lag = False
+        self.conflated = 0
+        self.failures = 0
+
+    def put(self, event: BrokerEvent) -> None:
+        with self._lock:
+            if isinstance(event, QuoteReceived):
+                self._replace(("quote", event.quote.symbol), event)
+            elif isinstance(event, TradeReceived):
+                self._replace(("trade", event.trade.symbol), event)
+            else:
+                self._events.append(event)
+                if len(self._events) > LAG_EVENTS and not self._told_lag:
+                    self._told_lag = True
+                    told = f"{LAG_EVENTS} order events wait for the engine"
+                    self._events.appendleft(StateChanged("engine", BrokerState.ERROR, BrokerState.CONNECTED, told))
+            if self._scheduled:
+                return
+            self._scheduled = True
+        with suppress(RuntimeError):  # the engine's loop is closed: nobody is left to tell
+            self._loop.call_soon_threadsafe(self._drain)
+
+    def _replace(self, key: tuple[str, str], event: QuoteReceived | TradeReceived) -> None:
+        self.conflated += self._latest.pop(key, None) is not None
+        self._latest[key] = event
+
+    def _drain(self) -> None:
+        """On the loop: orders and states first, then the market."""
+        with self._lock:
+            batch: list[BrokerEvent] = [self._events.popleft() for _ in range(min(len(self._events), BATCH_EVENTS))]
+            batch.extend(self._latest.values())
+            self._latest.clear()
+            if self._events:
+                self._loop.call_soon(self._drain)
+            else:
+                self._scheduled = self._told_lag = False
+        for event in batch:
+            self._tell(event)
+
+    def _tell(self, event: BrokerEvent) -> None:
+        try:
+            self._listener(event)
+        except Exception as error:
+            self.failures += 1
+            log.exception("the listener failed on %s", type(event).__name__)
+            what = f"the handler of {type(event).__name__} failed: {type(error).__name__}: {error}"
+            stream = "trading" if isinstance(event, OrderUpdated) else "engine"
+            with suppress(Exception):  # already counted and logged
+                self._listener(StateChanged(stream, BrokerState.ERROR, BrokerState.CONNECTED, what))
