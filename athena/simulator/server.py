@@ -1,0 +1,198 @@
+"""The venue as a server: Alpaca's REST and both its WebSockets on one loopback port, and the tick that drives it.
+
+`serve` runs until it is told to stop, for the command line; `SimulatorServer` starts and stops, for programs and tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+from aiohttp import web
+
+from athena.errors import SimulatorError
+from athena.simulator import access, routes_account, routes_admin, routes_data, routes_trading, sessions
+from athena.simulator.access import VENUE, Venue
+from athena.simulator.clock import Now, VenueClock
+from athena.simulator.exchange import Exchange
+from athena.simulator.faults import Faults, NoFaults
+from athena.simulator.market_stream import ALL_FEEDS, MarketStream
+from athena.simulator.publisher import Publisher
+from athena.simulator.rate_limit import RateLimit
+from athena.simulator.tape import Tape
+from athena.simulator.trade_stream import TradeStream
+
+DEFAULT_KEYS: Mapping[str, str] = {"SIMULATOR": "simulator-secret"}
+DEFAULT_PORT = 8710
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+TICK_SECONDS = 0.05
+BODY_BYTES_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """The house rules: who has a key, opening cash in dollars, requests a minute, where orders are logged.
+
+    `port` 0 takes a free one. `state_path` keeps accounts over a restart. `faults` is what may go wrong.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    keys: Mapping[str, str] | None = None
+    opening_cash: Decimal = Decimal(100_000)
+    requests_per_minute: int = 200
+    data_requests_per_minute: int = 200
+    state_path: Path | None = None
+    order_log: Path | None = None
+    faults: Faults | None = None
+    seed: int = 0
+
+
+class SimulatorServer:
+    """The venue on a port. Everything happens on the event loop that called `start`.
+
+    Raises SimulatorError when the port cannot be had, the host is not loopback, or the state file cannot be read.
+    """
+
+    def __init__(self, tape: Tape, clock: Now, options: ServerOptions | None = None) -> None:
+        options = options or ServerOptions()
+        if options.host not in LOOPBACK:
+            raise SimulatorError(f"The simulator serves loopback only, not '{options.host}'.", "Use --host 127.0.0.1.")
+        self.options = options
+        self.clock = clock
+        keys = dict(options.keys or DEFAULT_KEYS)
+        self.exchange = Exchange(
+            tape, clock, options.state_path, keys=keys, opening_cash=options.opening_cash, seed=options.seed
+        )
+        self.venue = Venue(
+            exchange=self.exchange,
+            tape=tape,
+            clock=clock,
+            keys=keys,
+            trading_limit=RateLimit(options.requests_per_minute),
+            data_limit=RateLimit(options.data_requests_per_minute),
+            order_log=options.order_log,
+            faults=options.faults or NoFaults(),
+        )
+        self.market_stream = MarketStream()
+        self.trade_stream = TradeStream()
+        self._publisher = Publisher(self.market_stream, tape, clock)
+        self._runner: web.AppRunner | None = None
+        self._ticker: asyncio.Task[None] | None = None
+        self._port = options.port
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """The origin: REST under it, ws:// in place of http:// for the streams."""
+        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
+        return f"http://{host}:{self._port}"
+
+    async def start(self) -> None:
+        """Binds the port and begins to tick."""
+        sessions.is_open(self.clock.now())  # imports the calendar now, not during the first request
+        runner = web.AppRunner(self._app(), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, self.options.host, self.options.port)
+            await site.start()
+        except OSError as error:
+            await runner.cleanup()
+            if error.errno == errno.EADDRINUSE:
+                raise SimulatorError(
+                    f"Port {self.options.port} on {self.options.host} is in use.",
+                    f"Stop what listens there, or choose another: athena simulator --port {self.options.port + 1}.",
+                ) from None
+            raise SimulatorError(
+                f"Port {self.options.port} on {self.options.host} cannot be had: {error.strerror}.",
+                "Choose another: athena simulator --port 8711.",
+            ) from None
+        self._port = runner.addresses[0][1]
+        self._runner = runner
+        self._ticker = asyncio.create_task(self._tick_forever())
+
+    async def stop(self) -> None:
+        """Closes the streams and the port, and saves the accounts. Harmless when repeated."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+            with suppress(asyncio.CancelledError, SimulatorError):
+                await self._ticker
+        if self._runner is not None:
+            await asyncio.gather(self.market_stream.close(), self.trade_stream.close())
+            await self._runner.cleanup()
+            self._runner = None
+            self.exchange.close()
+
+    async def finished(self) -> None:
+        """Waits until the market ends or breaks down: raises what the ticker raised, else never returns."""
+        if self._ticker is not None:
+            await asyncio.shield(self._ticker)
+
+    def tick(self) -> None:
+        """Brings the market up to the clock: streams tell what it showed, then orders match against it."""
+        now = self.clock.now()
+        self.venue.count("market_data", self._publisher.publish(now))
+        self.exchange.advance()
+        self.venue.count("ticks")
+
+    async def _tick_forever(self) -> None:
+        while True:
+            self.tick()
+            await asyncio.sleep(TICK_SECONDS)
+
+    def _app(self) -> web.Application:
+        app = web.Application(
+            middlewares=[access.log_orders, access.answer_problems, access.admit], client_max_size=BODY_BYTES_MAX
+        )
+        app[VENUE] = self.venue
+        app.on_response_prepare.append(access.add_rate_limit_headers)
+        for module in (routes_trading, routes_account, routes_data, routes_admin):
+            app.add_routes(module.routes)
+        app.router.add_get("/stream", self.trade_stream.handle)
+        app.router.add_get(f"/v2/{{feed:{'|'.join(ALL_FEEDS)}}}", self.market_stream.handle)
+        return app
+
+
+async def serve(
+    tape: Tape,
+    *,
+    start: datetime,
+    speed: float = 1.0,
+    skip_closed: bool = False,
+    options: ServerOptions | None = None,
+    announce: Callable[[SimulatorServer], None] = lambda server: None,
+) -> None:
+    """Serves until SIGTERM or SIGINT, then stops cleanly; prints nothing.
+
+    `announce` is called once, when the port is open. Raises SimulatorError as SimulatorServer does, and when the tape
+    comes to its end.
+    """
+    options = options or ServerOptions(port=DEFAULT_PORT)
+    server = SimulatorServer(tape, VenueClock(start, speed, skip_closed=skip_closed), options)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await server.start()
+    waiting = {asyncio.create_task(stop.wait()), asyncio.create_task(server.finished())}
+    try:
+        announce(server)
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in waiting:
+            task.cancel()
+        await server.stop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
