@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal
 
-from athena.model import OrderStatus, Side
+from athena.model import NEW_YORK, OrderStatus, Side, trading_date
+from athena.simulator.errors import invalid
+
+MOST_PER_PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class FillActivity:
 
 @dataclass(frozen=True, slots=True)
 class CashActivity:
-    """A deposit (CSD) or a withdrawal (CSW). `net_amount` in signed dollars; at=created_at; its `date` is New York's."""
+    """A deposit (CSD) or withdrawal (CSW): `net_amount` in signed dollars; at=created_at; its `date` is New York's."""
 
     id: str
     at: datetime
@@ -47,3 +51,43 @@ class CashActivity:
 
 
 Activity = FillActivity | CashActivity
+
+
+def activity_id(at: datetime, unique: str) -> str:
+    """Alpaca's form: New York time to the millisecond, then a UUID."""
+    local = at.astimezone(NEW_YORK)
+    return f"{local:%Y%m%d%H%M%S}{local.microsecond // 1000:03d}::{unique}"
+
+
+def page(
+    activities: Sequence[Activity],
+    *,
+    types: Sequence[str] | None,
+    on: date | None,
+    after: datetime | None,
+    until: datetime | None,
+    direction: Literal["asc", "desc"],
+    page_size: int,
+    page_token: str | None,
+) -> tuple[Activity, ...]:
+    """One page of `activities`, which are in order of time. VenueError 422 for a size or a token that is none."""
+    if not 1 <= page_size <= MOST_PER_PAGE:
+        raise invalid(f"page_size must be between 1 and {MOST_PER_PAGE}")
+    ordered = activities if direction == "asc" else activities[::-1]
+    if page_token is not None:
+        place = next((index for index, one in enumerate(ordered) if one.id == page_token), None)
+        if place is None:
+            raise invalid("invalid page_token")
+        ordered = ordered[place + 1 :]
+    found: list[Activity] = []
+    for one in ordered:
+        if (
+            (types is None or one.activity_type in types)
+            and (on is None or trading_date(one.at) == on)
+            and (after is None or one.at > after)
+            and (until is None or one.at < until)
+        ):
+            found.append(one)
+            if len(found) == page_size:
+                break
+    return tuple(found)

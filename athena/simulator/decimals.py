@@ -19,6 +19,11 @@ def plain(value: Decimal) -> str:
     return "0" if text in ("-0", "") else text
 
 
+def places(value: Decimal) -> int:
+    """Decimal places that matter: 2 for Decimal('1.250')."""
+    return len(plain(value).partition(".")[2])
+
+
 def floor_shares(quantity: Decimal) -> Decimal:
     """The quantity cut to the smallest fraction of a share the venue trades."""
     return quantity.quantize(SHARE_STEP, ROUND_DOWN).normalize() + ZERO

@@ -86,6 +86,11 @@ def auction_window(auction: str, opens: time, closes: time) -> VenueError:
     return forbidden(f"{auction} orders must be submitted after {spoken(opens)} and before {spoken(closes)}")
 
 
+def unknown_asset(symbol: str) -> VenueError:
+    """As POST says it; GET says `asset not found for X`, 404."""
+    return unprocessable(f'asset "{symbol}" not found')
+
+
 def unknown_order(order_id: str) -> VenueError:
     return VenueError(404, NOT_FOUND, f"order not found for {order_id}")
 

@@ -1,4 +1,4 @@
-"""Orders as the venue knows them: what is asked (OrderRequest), what stands (VenueOrder), what is told (TradeUpdate)."""
+"""Orders at the venue: what is asked (OrderRequest), what stands (VenueOrder), what is told (TradeUpdate)."""
 
 from __future__ import annotations
 
