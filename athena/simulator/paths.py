@@ -131,11 +131,12 @@ def _path(seed: int, anchor: Anchor, shape: Shape, random: np.random.Generator) 
 def _prints(
     anchor: Anchor, shape: Shape, random: np.random.Generator, bid: Ints, ask: Ints, rows: Ints, busy: float
 ) -> tuple[Ints, Ints, Ints, Ints]:
-    """(microseconds from the extended open, prices, shares, trades) of each second that trades, at the bid or ask shown."""
+    """(microseconds from the extended open, prices, shares, trades) of each second that trades, at bid or ask."""
     seconds = len(bid)
     activity = float(np.clip(busy**0.5, 0.6, 2.5)) * float(np.exp(0.15 * random.standard_normal()))
     shares = anchor.asset.average_volume * activity
-    count = random.poisson(shares / _SHARES_PER_TRADE * shape.volume)
+    bursts = np.repeat(np.exp(0.35 * random.standard_normal(seconds // 60 + 1)), 60)[:seconds]
+    count = random.poisson(shares / _SHARES_PER_TRADE * shape.volume * bursts)
     size = np.rint(count * _SHARES_PER_TRADE * np.exp(0.5 * random.standard_normal(seconds, dtype=np.float32))).astype(
         np.int64
     )

@@ -6,6 +6,7 @@ instants are aware, in UTC.
 
 from __future__ import annotations
 
+import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -114,7 +115,9 @@ def _calendar(year: int) -> tuple[list[date], dict[date, Session]]:
 
     if not 1990 <= year <= 2100:
         raise SimulatorError(f"No trading calendar for the year {year}.", "Use a date from 1990 to 2100.")
-    calendar = exchange_calendars.get_calendar("XNYS", start=f"{year}-01-01", end=f"{year}-12-31")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pandas tells exchange_calendars of its own coming changes
+        calendar = exchange_calendars.get_calendar("XNYS", start=f"{year}-01-01", end=f"{year}-12-31")
     found = {
         day.date(): Session(day.date(), opens.to_pydatetime().astimezone(UTC), closes.to_pydatetime().astimezone(UTC))
         for day, opens, closes in zip(calendar.sessions, calendar.opens, calendar.closes, strict=True)

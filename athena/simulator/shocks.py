@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 
 from athena.errors import SimulatorError
-from athena.simulator.symbol_day import UNIT, Ints, SymbolDay, micros
+from athena.simulator.symbol_day import SymbolDay, micros, on_tick, tick_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,11 @@ def disturbed(day: SymbolDay, shock: Shock) -> SymbolDay:
         return replace(day, bid=bid, ask=ask, bid_size=bid_size, ask_size=ask_size, **prints)
     mid = (bid[low:high] + ask[low:high]) / 2 * (1 + shock.price_move)
     half = (ask[low:high] - bid[low:high]) / 2 * shock.spread_multiple
-    bid[low:high] = _on_tick(mid - half)
-    ask[low:high] = np.maximum(_on_tick(mid + half), bid[low:high] + _tick(bid[low:high]))
+    bid[low:high] = on_tick(mid - half)
+    ask[low:high] = np.maximum(on_tick(mid + half), bid[low:high] + tick_of(bid[low:high]))
     for size in (bid_size, ask_size):
         size[low:high] = np.rint(size[low:high] * shock.size_multiple)
-    price[first:last] = _on_tick(price[first:last] * (1 + shock.price_move))
+    price[first:last] = on_tick(price[first:last] * (1 + shock.price_move))
     return replace(day, bid=bid, ask=ask, bid_size=bid_size, ask_size=ask_size, price=price)
 
 
@@ -77,15 +77,3 @@ def _with_quote_at(day: SymbolDay, at: int) -> SymbolDay:
     columns = {name: getattr(day, name) for name in ("bid", "ask", "bid_size", "ask_size")}
     repeated = {name: np.insert(column, row, column[row - 1]) for name, column in columns.items()}
     return replace(day, quote_at=np.insert(day.quote_at, row, at), **repeated)
-
-
-def _tick(price: Ints) -> Ints:
-    """A cent from one dollar on, a hundredth of a cent below."""
-    tick: Ints = np.where(price >= UNIT, 100, 1)
-    return tick
-
-
-def _on_tick(price: Ints) -> Ints:
-    tick = _tick(price)
-    rounded: Ints = np.maximum(np.rint(price / tick) * tick, tick).astype(np.int64)
-    return rounded

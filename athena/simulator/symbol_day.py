@@ -103,6 +103,19 @@ def as_timeframe(timeframe: timedelta | str) -> timedelta:
     return width
 
 
+def tick_of(price: Ints) -> Ints:
+    """The smallest step of each price: a cent from one dollar on, a hundredth of a cent below."""
+    tick: Ints = np.where(price >= UNIT, 100, 1)
+    return tick
+
+
+def on_tick(price: Ints) -> Ints:
+    """Prices rounded to their tick, one tick at least."""
+    tick = tick_of(price)
+    rounded: Ints = np.maximum(np.rint(price / tick) * tick, tick).astype(np.int64)
+    return rounded
+
+
 def micros(at: datetime) -> int:
     """Microseconds since 1970 of an aware time; SimulatorError for a naive one."""
     if at.tzinfo is None:

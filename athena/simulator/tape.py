@@ -82,7 +82,7 @@ class Tape(Protocol):
 class DayTape:
     """Answers a tape's questions from days of arrays; a subclass says which (`_load`) and for which sessions.
 
-    `cache_days` bounds how many symbol-days stay in memory, about a megabyte each.
+    `cache_days` bounds how many symbol-days stay in memory, two megabytes at most each; three a symbol always do.
     """
 
     def __init__(
@@ -98,6 +98,7 @@ class DayTape:
         self._known = frozenset(symbols)
         self._days = tuple(days)
         self._starts = [micros(day.extended_open) for day in days]
+        cache_days = max(cache_days, 3 * len(self.symbols))  # today, yesterday and a spare
         self._base = lru_cache(cache_days)(self._load)
         self._day = lru_cache(cache_days)(self._shocked)
         self._covered_until = micros(sessions.next_session(days[-1].date).extended_open)
@@ -192,7 +193,7 @@ class DayTape:
         self._find(symbol, micros(at))
         day = at.astimezone(NEW_YORK).date()
         index = bisect_left(self._days, day, key=lambda session: session.date) - 1
-        return self._close(symbol, index) if index >= 0 else None
+        return next((close for i in range(index, -1, -1) if (close := self._close(symbol, i)) is not None), None)
 
     def _close(self, symbol: str, index: int) -> Decimal | None:
         """The last regular print of a day."""
