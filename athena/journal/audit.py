@@ -10,8 +10,10 @@ from athena.errors import JournalCorrupt, JournalError
 from athena.journal import sqlite
 from athena.journal.chain import first_break
 from athena.journal.codec import decode
-from athena.journal.journal import COLUMNS, Journal
-from athena.journal.projections import TABLES, Entry, fold
+from athena.journal.entry import Entry
+from athena.journal.event import COLUMNS
+from athena.journal.journal import Journal
+from athena.journal.projections import TABLES, fold
 
 _SHOWN = 20
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any, Self
 from athena.errors import JournalError
 from athena.journal import sqlite
 from athena.journal.chain import GENESIS, link
-from athena.journal.codec import decode, encode, from_text, plain, to_text
-from athena.journal.projections import Entry, apply
+from athena.journal.codec import encode, plain, to_text
+from athena.journal.entry import Entry
+from athena.journal.event import COLUMNS, Event
+from athena.journal.projections import apply
 from athena.model import Quote, Trade
 
 if TYPE_CHECKING:
@@ -30,28 +32,11 @@ if TYPE_CHECKING:
     from athena.journal.telemetry import Telemetry
 
 _HEAD = "SELECT sequence, hash FROM events ORDER BY sequence DESC LIMIT 1"
-COLUMNS = "sequence, at, venue_at, kind, actor, host, pid, payload, previous_hash, hash"
 _INSERT = f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PAGE = 1_000
 FREQUENT = frozenset({"order.intended", "order.updated", "fill", "equity"})
 RARE = "kind NOT IN ('order.intended', 'order.updated', 'fill', 'equity')"  # the index events_rare, word for word
 _MOVED = "Whoever moved it must stop the engine first; start again once the journal is in its place."
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One fact of the live system: what, when (machine and venue), who, where, and its place in the chain."""
-
-    sequence: int
-    at: datetime
-    venue_at: datetime | None
-    kind: str
-    actor: str
-    host: str
-    pid: int
-    payload: Mapping[str, Any]
-    previous_hash: str
-    hash: str
 
 
 class Journal:
@@ -112,10 +97,33 @@ class Journal:
             except sqlite.DriverError as error:
                 raise sqlite.explain(error, self.path) from error
 
+    def table(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> tuple[list[str], list[sqlite.Row]]:
+        """Column names and all rows of a read, for frames."""
+        with self._lock:
+            self._usable()
+            try:
+                cursor = self._connection.execute(sql, parameters)
+                return [column[0] for column in cursor.description], cursor.fetchall()
+            except sqlite.DriverError as error:
+                raise sqlite.explain(error, self.path) from error
+
     def one(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite.Row | None:
         """The first row of a read, None when there is none."""
         rows = self.query(sql, parameters)
         return rows[0] if rows else None
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """A context in which all reads see one moment. Keep it short: it holds the other threads off."""
+        with self._lock:
+            if self._connection.in_transaction:  # a transaction is one moment already
+                yield
+                return
+            self._begin(sqlite.BEGIN_READ)
+            try:
+                yield
+            finally:
+                self._connection.rollback()
 
     def events(self, after: int = 0, kinds: Iterable[str] | None = None) -> Iterator[Event]:
         """Events with a sequence above `after`, oldest first, of the given kinds or of all; read page by page."""
@@ -126,7 +134,7 @@ class Journal:
         sql = f"SELECT {COLUMNS} FROM events WHERE sequence > ?{which} ORDER BY sequence LIMIT {_PAGE}"
         while rows := self.query(sql, (after, *(wanted or ()))):
             for row in rows:
-                yield _event(row)
+                yield Event.from_row(row)
             after = rows[-1]["sequence"]
 
     def head(self) -> tuple[int, str]:
@@ -186,6 +194,13 @@ class Journal:
             state = error.message
         return f"<Journal {self.path} {state}, as {self.actor}{', read only' if self.read_only else ''}>"
 
+    def _begin(self, statement: str) -> None:
+        self._usable()
+        try:
+            self._connection.execute(statement)
+        except sqlite.DriverError as error:
+            raise sqlite.explain(error, self.path) from error
+
     def _tell(self) -> Telemetry:
         with self._lock:
             self._writable()
@@ -220,12 +235,9 @@ class Transaction:
         journal._lock.acquire()
         try:
             journal._writable()
-            if journal._transaction is not None:
+            if self._connection.in_transaction:
                 raise JournalError("transactions do not nest: one is open in this thread.", "Pass it on instead.")
-            try:
-                self._connection.execute(sqlite.BEGIN_WRITE)
-            except sqlite.DriverError as error:
-                raise sqlite.explain(error, journal.path) from error
+            journal._begin(sqlite.BEGIN_WRITE)
             journal._transaction = self
         except BaseException:
             journal._lock.release()
@@ -288,9 +300,3 @@ class Transaction:
     def _check_open(self) -> None:
         if self._journal._transaction is not self:
             raise JournalError("this transaction is over.", "Begin a new one: with journal.transaction() as tx.")
-
-
-def _event(row: sqlite.Row) -> Event:
-    sequence, at, venue_at, kind, actor, host, pid, payload, previous, own = row
-    venue = None if venue_at is None else from_text(venue_at)
-    return Event(sequence, from_text(at), venue, kind, actor, host, pid, decode(payload), previous, own)
