@@ -87,6 +87,7 @@ def equity_curve(journal: Journal, start: Moment = None, end: Moment = None) -> 
 
     `.attrs['flows']` lists deposits and withdrawals as (time, signed dollars). Where several points share a time the
     last one holds. Raises JournalError when there is not one point.
+    """
     where, values = _between("venue_at", start, end)
     with journal.reading():
         points = journal.query(
