@@ -1,0 +1,103 @@
+"""The latest quotes and trades, conflated when the engine lags, and their marks for everyone else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Protocol
+
+from athena.live.brokers.base import BrokerEvent, QuoteReceived, TradeReceived
+from athena.model import Quote, Trade
+
+if TYPE_CHECKING:
+    from athena.journal.journal import Journal
+
+
+class MarketData:
+    """What the market last said of each symbol; O(1) per event."""
+
+    def __init__(self) -> None:
+        self.quotes: dict[str, Quote] = {}
+        self.trades: dict[str, Trade] = {}
+        self._before: dict[str, Quote] = {}
+        self._changed: set[str] = set()
+        self.count = 0
+
+    def on_quote(self, quote: Quote) -> None:
+        if (old := self.quotes.get(quote.symbol)) is not None:
+            self._before[quote.symbol] = old
+        self.quotes[quote.symbol] = quote
+        self._changed.add(quote.symbol)
+        self.count += 1
+
+    def on_trade(self, trade: Trade) -> None:
+        self.trades[trade.symbol] = trade
+        self._changed.add(trade.symbol)
+
+    def mark(self, symbol: str) -> Decimal | None:
+        """Price to value a position at, in dollars, as the venue does: the last trade, else the mid, else None."""
+        if (trade := self.trades.get(symbol)) is not None:
+            return trade.price
+        quote = self.quotes.get(symbol)
+        return None if quote is None else quote.mid
+
+    def nbbo_before(self, symbol: str, at: datetime) -> Quote | None:
+        """The quote in force just before a fill; None when what is known is later than it."""
+        for quote in (self.quotes.get(symbol), self._before.get(symbol)):
+            if quote is not None and quote.at <= at:
+                return quote
+        return None
+
+    def age_seconds(self, now: datetime) -> float | None:
+        """Age of the newest quote of all, in venue seconds."""
+        newest = max((quote.at for quote in self.quotes.values()), default=None)
+        return None if newest is None else max(0.0, (now - newest).total_seconds())
+
+    def flush(self, journal: Journal) -> None:
+        """Write the marks that changed since the last call; telemetry, so nothing waits for it."""
+        changed, self._changed = self._changed, set()
+        if changed:
+            quotes = [self.quotes[s] for s in changed if s in self.quotes]
+            journal.put_marks(quotes, [self.trades[s] for s in changed if s in self.trades])
+
+
+class Loop(Protocol):
+    """The one thing needed of an event loop."""
+
+    def call_soon(self, callback: Callable[[], None]) -> object: ...
+
+
+class Conflator:
+    """The broker's listener: orders pass at once and in order, quotes and trades only as the latest of each symbol.
+
+    While the engine is busy a thousand quotes of a symbol wait as one, so lag never grows; bounded by the symbols.
+    """
+
+    def __init__(self, loop: Loop, process: Callable[[BrokerEvent], None]) -> None:
+        self._loop, self._process = loop, process
+        self._waiting: dict[tuple[type, str], BrokerEvent] = {}
+        self.conflated = 0
+
+    def __call__(self, event: BrokerEvent) -> None:
+        match event:
+            case QuoteReceived(quote):
+                self._later((QuoteReceived, quote.symbol), event)
+            case TradeReceived(trade):
+                self._later((TradeReceived, trade.symbol), event)
+            case _:
+                self._process(event)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def _later(self, key: tuple[type, str], event: BrokerEvent) -> None:
+        if not self._waiting:
+            self._loop.call_soon(self._drain)
+        self.conflated += key in self._waiting
+        self._waiting[key] = event
+
+    def _drain(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for event in waiting.values():
+            self._process(event)
