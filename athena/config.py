@@ -51,6 +51,8 @@ class Settings:
     strategies: tuple[StrategySettings, ...] = ()
     limits: Mapping[str, Any] = field(default_factory=dict)  # first limits of a new journal
     safe_mode: bool = False
+    cancel_on_halt: bool = True  # a halt also cancels the open strategy orders it covers; operators' exits stay
+    cancel_on_stop: bool = True  # a graceful stop cancels the open strategy orders
     operator: str = field(default_factory=lambda: _user())
     reports: Path = Path("reports")
     metrics_port: int = 8090
@@ -188,10 +190,10 @@ def _convert(key: str, value: Any) -> Any:
     if key == "symbols":
         names = value.split(",") if isinstance(value, str) else list(value)
         return tuple(str(name).strip().upper() for name in names if str(name).strip())
-    if key == "safe_mode" and isinstance(value, str):
-        if value.lower() not in _TRUE | _FALSE:
-            raise SettingsError(f"safe_mode is '{value}'; use true or false.")
-        return value.lower() in _TRUE
+    if key in {"safe_mode", "cancel_on_halt", "cancel_on_stop"} and not isinstance(value, bool):
+        if str(value).lower() not in _TRUE | _FALSE:
+            raise SettingsError(f"{key} is '{value}'; use true or false.")
+        return str(value).lower() in _TRUE
     if key in _NUMBERS:
         try:
             number = _NUMBERS[key](value)
