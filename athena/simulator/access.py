@@ -13,6 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
+from athena.errors import SimulatorError
 from athena.simulator.account import VenueAccount
 from athena.simulator.clock import Now
 from athena.simulator.errors import VenueError
@@ -104,6 +105,9 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         return problem(404, 40410000, f"endpoint not found: {request.method} {request.path}")
     except web.HTTPException as error:
         return problem(error.status, error.status * 100_000 + 10_000, error.reason)
+    except SimulatorError as error:  # the market has no such day, the state file cannot be written
+        log.error("%s %s: %s", request.method, request.path_qs, error)
+        return problem(500, 50010000, str(error))
     except Exception:
         log.exception("the simulator failed on %s %s", request.method, request.path_qs)
         return problem(500, 50010000, "internal server error occurred")

@@ -25,8 +25,6 @@ ELSEWHERE = {"orderbooks", "news"}  # channels of Alpaca's other feeds
 ALL_FEEDS = ("iex", "sip", "delayed_sip", "boats", "overnight", "otc", "test")
 SUBSCRIBED_FEEDS = ("iex", "sip", "delayed_sip", "test")
 IEX_SYMBOLS_MAX = 30
-AUTH_SECONDS = 10.0
-FRAMES_WAITING_MAX = 1024
 
 ERRORS = {
     400: "invalid syntax",
@@ -92,7 +90,7 @@ def _text(value: object) -> str:
 class MarketStream:
     """All data connections of the venue: one per key, each served by `handle`, all fed by `publish`."""
 
-    def __init__(self, auth_seconds: float = AUTH_SECONDS, frames_waiting_max: int = FRAMES_WAITING_MAX) -> None:
+    def __init__(self, auth_seconds: float, frames_waiting_max: int) -> None:
         self._auth_seconds = auth_seconds
         self._frames_waiting_max = frames_waiting_max
         self.connections: set[Connection] = set()

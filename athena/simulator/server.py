@@ -18,7 +18,7 @@ from pathlib import Path
 from aiohttp import web
 
 from athena.errors import SimulatorError
-from athena.simulator import access, routes_account, routes_admin, routes_data, routes_trading, sessions
+from athena.simulator import access, routes_account, routes_admin, routes_data, routes_trading
 from athena.simulator.access import VENUE, Venue
 from athena.simulator.clock import Now, VenueClock
 from athena.simulator.exchange import Exchange
@@ -26,6 +26,7 @@ from athena.simulator.faults import Faults, NoFaults
 from athena.simulator.market_stream import ALL_FEEDS, MarketStream
 from athena.simulator.publisher import Publisher
 from athena.simulator.rate_limit import RateLimit
+from athena.simulator.state import saved_at
 from athena.simulator.tape import Tape
 from athena.simulator.trade_stream import TradeStream
 
@@ -40,7 +41,8 @@ BODY_BYTES_MAX = 1 << 20
 class ServerOptions:
     """The house rules: who has a key, opening cash in dollars, requests a minute, where orders are logged.
 
-    `port` 0 takes a free one. `state_path` keeps accounts over a restart. `faults` is what may go wrong.
+    `port` 0 takes a free one. `state_path` keeps accounts over a restart. `faults` is what may go wrong. A stream's
+    client has `auth_seconds` to authenticate, and is cut off when `frames_waiting_max` frames wait for it.
     """
 
     host: str = "127.0.0.1"
@@ -53,6 +55,8 @@ class ServerOptions:
     order_log: Path | None = None
     faults: Faults | None = None
     seed: int = 0
+    auth_seconds: float = 10.0
+    frames_waiting_max: int = 1024
 
 
 class SimulatorServer:
@@ -81,8 +85,8 @@ class SimulatorServer:
             order_log=options.order_log,
             faults=options.faults or NoFaults(),
         )
-        self.market_stream = MarketStream()
-        self.trade_stream = TradeStream()
+        self.market_stream = MarketStream(options.auth_seconds, options.frames_waiting_max)
+        self.trade_stream = TradeStream(options.auth_seconds, options.frames_waiting_max)
         self._publisher = Publisher(self.market_stream, tape, clock)
         self._runner: web.AppRunner | None = None
         self._ticker: asyncio.Task[None] | None = None
@@ -100,7 +104,7 @@ class SimulatorServer:
 
     async def start(self) -> None:
         """Binds the port and begins to tick."""
-        sessions.is_open(self.clock.now())  # imports the calendar now, not during the first request
+        self.tick()  # refuses a time the tape does not cover, and imports the calendar before the first request
         runner = web.AppRunner(self._app(), access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
         try:
@@ -141,6 +145,7 @@ class SimulatorServer:
     def tick(self) -> None:
         """Brings the market up to the clock: streams tell what it showed, then orders match against it."""
         now = self.clock.now()
+        self.venue.tape.prices(self.venue.tape.symbols[0], now)  # raises where the market has no more days
         self.venue.count("market_data", self._publisher.publish(now))
         self.exchange.advance()
         self.venue.count("ticks")
@@ -174,10 +179,11 @@ async def serve(
 ) -> None:
     """Serves until SIGTERM or SIGINT, then stops cleanly; prints nothing.
 
-    `announce` is called once, when the port is open. Raises SimulatorError as SimulatorServer does, and when the tape
-    comes to its end.
+    Time begins at `start`, or where the state file stopped if that is later. `announce` is called once, when the port
+    is open. Raises SimulatorError as SimulatorServer does, and when the tape comes to its end.
     """
     options = options or ServerOptions(port=DEFAULT_PORT)
+    start = max(start, saved_at(options.state_path) or start) if options.state_path else start
     server = SimulatorServer(tape, VenueClock(start, speed, skip_closed=skip_closed), options)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

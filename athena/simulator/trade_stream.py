@@ -16,8 +16,6 @@ from athena.simulator.errors import VenueError
 from athena.simulator.orders import TradeUpdate
 from athena.simulator.outbox import Outbox
 
-AUTH_SECONDS = 10.0
-FRAMES_WAITING_MAX = 4096
 STREAMS = {"trade_updates", "account_updates"}
 
 
@@ -51,7 +49,7 @@ class TradeStream:
     already; where another account is free, it is let in, and cut off once it says that it is the connected one.
     """
 
-    def __init__(self, auth_seconds: float = AUTH_SECONDS, frames_waiting_max: int = FRAMES_WAITING_MAX) -> None:
+    def __init__(self, auth_seconds: float, frames_waiting_max: int) -> None:
         self._auth_seconds = auth_seconds
         self._frames_waiting_max = frames_waiting_max
         self.connections: dict[str, Connection] = {}

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from athena.simulator.clock import ManualClock, Now, VenueClock
 from athena.simulator.server import DEFAULT_KEYS, ServerOptions, SimulatorServer
+from athena.simulator.state import saved_at
 from athena.simulator.synthetic import SyntheticTape
 from athena.simulator.tape import Tape
 
@@ -80,6 +81,8 @@ def running_simulator(
     The rate limit is out of the way unless asked for (`requests_per_minute=200`).
     """
     tape = tape or SyntheticTape(seed, symbols)
+    if options.get("state_path"):
+        start = max(start, saved_at(options["state_path"]) or start)
     clock = clock or (ManualClock(start) if manual else VenueClock(start, speed))
     options = {"requests_per_minute": 1_000_000, "data_requests_per_minute": 1_000_000, **options}
     server = SimulatorServer(tape, clock, ServerOptions(**options))
