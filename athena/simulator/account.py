@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
-from athena.model import OrderStatus, OrderType, Side, TimeInForce, trading_date
-from athena.simulator.activities import Activity, CashActivity, page
+from athena.model import OrderStatus, OrderType, Side, TimeInForce
+from athena.simulator.activities import Activity, page
 from athena.simulator.book import AccountConfigurations, Book
 from athena.simulator.decimals import ZERO, floor_shares
 from athena.simulator.errors import (
@@ -21,10 +21,10 @@ from athena.simulator.errors import (
     unprocessable,
 )
 from athena.simulator.history import PortfolioHistory, portfolio_history
-from athena.simulator.margin import Funds
 from athena.simulator.orders import CancelRow, OrderReplacement, OrderRequest, VenueOrder
 from athena.simulator.positions import CloseRow, VenuePosition, describe
 from athena.simulator.submission import draft, replacement
+from athena.simulator.summary import AccountSummary, summarise
 
 if TYPE_CHECKING:
     from athena.simulator.exchange import Exchange
@@ -33,42 +33,6 @@ __all__ = ["AccountConfigurations", "AccountSummary", "VenueAccount"]
 
 MOST_ORDERS = 500
 CHOICES = {"max_margin_multiplier": ("1", "2", "4"), "trade_confirm_email": ("all", "none")}
-
-
-@dataclass(frozen=True, slots=True)
-class AccountSummary:
-    """GET /v2/account, in dollars; the names are Alpaca's. Booleans not listed here are constants of the wire."""
-
-    id: str
-    account_number: str
-    created_at: datetime
-    cash: Decimal
-    equity: Decimal
-    last_equity: Decimal
-    balance_asof: date | None
-    buying_power: Decimal
-    regt_buying_power: Decimal
-    non_marginable_buying_power: Decimal
-    multiplier: int
-    long_market_value: Decimal
-    short_market_value: Decimal
-    initial_margin: Decimal
-    maintenance_margin: Decimal
-    last_maintenance_margin: Decimal
-    intraday_adjustments: Decimal
-    shorting_enabled: bool
-    trade_suspended_by_user: bool
-    realised_pnl: Decimal
-    status: str = "ACTIVE"
-    currency: str = "USD"
-
-    @property
-    def portfolio_value(self) -> Decimal:
-        return self.equity
-
-    @property
-    def position_market_value(self) -> Decimal:
-        return self.long_market_value + self.short_market_value
 
 
 class VenueAccount:
@@ -219,33 +183,7 @@ class VenueAccount:
 
     def summary(self) -> AccountSummary:
         self._exchange.advance()
-        book, funds = self._book, self._funds()
-        today = trading_date(self._exchange.at)
-        last = next((day for day in reversed(book.days) if day.date < today), None)
-        since = book.created_at if last is None else last.at
-        moved = [flow for flow in book.activities if isinstance(flow, CashActivity) and flow.at > since]
-        return AccountSummary(
-            id=book.id,
-            account_number=book.account_number,
-            created_at=book.created_at,
-            cash=book.cash,
-            equity=funds.equity,
-            last_equity=book.opening_cash if last is None else last.equity,
-            balance_asof=None if last is None else last.date,
-            buying_power=funds.buying_power,
-            regt_buying_power=funds.regt_buying_power,
-            non_marginable_buying_power=funds.cash_buying_power,
-            multiplier=funds.multiplier,
-            long_market_value=funds.long,
-            short_market_value=funds.short,
-            initial_margin=funds.initial_margin,
-            maintenance_margin=funds.maintenance_margin,
-            last_maintenance_margin=ZERO if last is None else last.maintenance_margin,
-            intraday_adjustments=sum((flow.net_amount for flow in moved), ZERO),
-            shorting_enabled=funds.may_short,
-            trade_suspended_by_user=book.configurations.suspend_trade,
-            realised_pnl=book.realised,
-        )
+        return summarise(self._exchange, self._book)
 
     def configurations(self) -> AccountConfigurations:
         return self._book.configurations
@@ -318,16 +256,13 @@ class VenueAccount:
         self._exchange.advance()
         if not amount.is_finite() or not amount:
             raise invalid("amount must not be 0")
-        if -amount > (free := min(self._funds().cash_buying_power, max(self._book.cash, ZERO))):
+        if -amount > (free := min(self._exchange.funds(self._book).cash_buying_power, max(self._book.cash, ZERO))):
             raise insufficient_buying_power(free, -amount)
         activity = self._book.transfer(amount, self._exchange.at)
         self._exchange.commit()
         return activity
 
     # Helpers
-
-    def _funds(self) -> Funds:
-        return self._exchange.funds(self._book)
 
     def _order(self, order_id: str) -> VenueOrder:
         order = self._book.orders.get(order_id)

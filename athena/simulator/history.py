@@ -15,7 +15,7 @@ from athena.simulator.activities import FillActivity
 from athena.simulator.book import Book
 from athena.simulator.decimals import ZERO
 from athena.simulator.errors import invalid
-from athena.simulator.sessions import Session, previous_session, sessions_between
+from athena.simulator.sessions import Session, previous_session, session_on, sessions_between
 
 TIMEFRAMES = {
     "1Min": timedelta(minutes=1),
@@ -181,11 +181,13 @@ def _parse(period: str) -> tuple[int, str]:
 
 
 def _back(end: datetime, period: str) -> datetime:
-    """Midnight in New York that begins the period ending at `end`; days are trading days."""
+    """Midnight in New York that begins the period ending at `end`; days are trading days that have begun."""
     number, unit = _parse(period)
     day = trading_date(end)
     if unit == "D":
-        day += DAY
+        session = session_on(day)
+        if session is not None and session.extended_open <= end:
+            day += DAY
         for _ in range(number):
             day = previous_session(day).date
     else:
