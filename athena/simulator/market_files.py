@@ -143,7 +143,7 @@ def _refuse_first(path: Path, frame: pd.DataFrame, checks: list[tuple[Ints, str]
     faults = [(int(np.flatnonzero(bad)[0]), order) for order, (bad, _) in enumerate(checks) if bad.any()]
     if faults:
         row, order = min(faults)
-        values = {str(name): "" if pd.isna(value) else value for name, value in frame.iloc[row].items()}
+        values = {str(name): "" if pd.isna(value) else str(value)[:40] for name, value in frame.iloc[row].items()}
         line = int(frame.index[row])
         where = f"line {line + 2}" if frame.attrs["text"] else f"row {line + 1}"
         raise SimulatorError(f"The market file {path}, {where}: {checks[order][1].format(**values)}.", _HINT)
@@ -207,7 +207,9 @@ def _csv(path: Path, rows: int) -> Iterator[pd.DataFrame]:
                 for frame in reader:
                     frame.attrs["text"] = True
                     yield frame
-    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except pd.errors.ParserWarning as error:
+        raise SimulatorError(f"The market file {path}, line 2: more fields than the header names.", _HINT) from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         reason = str(error).removeprefix("Error tokenizing data. C error: ").strip()
         raise SimulatorError(f"The market file {path} is no CSV: {reason}.", _HINT) from error
 

@@ -84,17 +84,17 @@ def make_day(seed: int, anchor: Anchor) -> SymbolDay:
     shown[0] = True
     rows = np.flatnonzero(shown)
     start = micros(session.extended_open)
-    prints = _prints(anchor, shape, random, bid, ask, rows, busy)
+    moments, prices, shares, counts = _prints(anchor, shape, random, bid, ask, rows, busy)
     return SymbolDay(
         quote_at=start + rows * 1_000_000,
-        bid=bid[rows] * CENT,
-        ask=ask[rows] * CENT,
-        bid_size=sizes[0, rows],
-        ask_size=sizes[1, rows],
-        trade_at=start + prints[0],
-        price=prints[1],
-        size=prints[2],
-        count=prints[3],
+        bid=_small(bid[rows] * CENT),
+        ask=_small(ask[rows] * CENT),
+        bid_size=_small(sizes[0, rows]),
+        ask_size=_small(sizes[1, rows]),
+        trade_at=start + moments,
+        price=_small(prices),
+        size=_small(shares),
+        count=_small(counts),
     )
 
 
@@ -192,6 +192,11 @@ def _jumps(random: np.random.Generator, seconds: int, expected: float) -> Ints:
     number = random.poisson(expected)
     jumps[random.integers(0, seconds, number)] = random.standard_normal(number)
     return jumps
+
+
+def _small(column: Ints) -> Ints:
+    """In 32 bits, for half the memory: enough for prices to 214,000 dollars and two billion shares."""
+    return column.astype(np.int32)
 
 
 def _evening(seed: int, symbol: str, day: date) -> float:

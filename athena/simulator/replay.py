@@ -25,11 +25,12 @@ _EVENING = timedelta(hours=16)  # rows up to 20:00
 class ReplayTape(DayTape):
     """A market replayed from CSV or Parquet files of bars, of quotes, or of both.
 
-    Columns of bars: symbol, timestamp, open, high, low, close, volume, optionally trade_count. `timestamp` is the bar's
-    beginning; New York's midnight means the whole day. Columns of quotes: symbol, timestamp, bid, ask, bid_size, ask_size
-    (or alpaca-py's bid_price, ask_price). What `BarSet.df` and `QuoteSet.df` hold can be written as it is: their other
-    columns are accepted and not used. Timestamps are ISO 8601 with a zone, in 04:00 to 20:00 New York of trading days,
-    ascending for each symbol; prices in dollars (kept to a hundredth of a cent), sizes in shares (rounded to whole ones).
+    Columns of bars: symbol, timestamp, open, high, low, close, volume, optionally trade_count. `timestamp` is the
+    bar's beginning; New York's midnight means the whole day. Columns of quotes: symbol, timestamp, bid, ask, bid_size,
+    ask_size (or alpaca-py's bid_price, ask_price). What `BarSet.df` and `QuoteSet.df` hold can be written as it is:
+    their other columns are accepted and not used. Timestamps are ISO 8601 with a zone, in 04:00 to 20:00 New York of
+    trading days, ascending for each symbol; prices in dollars (kept to a hundredth of a cent), sizes in shares (rounded
+    to whole ones).
 
     A symbol with bars only is quoted at its prints, `spread_bps` wide and at least a tick, a hundredth of the bar's
     volume and at least 100 shares on each side; a bar prints its open, its low and high (high first when it fell) and

@@ -36,7 +36,7 @@ __all__ = ["DayTape", "Prices", "Shock", "Tape"]
 
 
 class Prices(NamedTuple):
-    """The market of a symbol at an instant: dollars, shares, and the time of the quote."""
+    """A symbol's market at an instant: dollars, shares, the quote's time; `last` is the mid before a day's first print."""
 
     bid: Decimal
     ask: Decimal
@@ -101,6 +101,7 @@ class DayTape:
         cache_days = max(cache_days, 3 * len(self.symbols))  # today, yesterday and a spare
         self._base = lru_cache(cache_days)(self._load)
         self._day = lru_cache(cache_days)(self._shocked)
+        self._daily = lru_cache(10_000)(self._day_bar)  # a bar is small, the day behind it is not
         self._covered_until = micros(sessions.next_session(days[-1].date).extended_open)
         self.shocks: tuple[Shock, ...] = ()
         for shock in shocks:
@@ -180,13 +181,21 @@ class DayTape:
         first, until = micros(start), micros(end)
         found: list[Bar] = []
         for index in self._indices(symbol, start, end):
-            session, day = self._days[index], self._day(symbol, index)
-            low, high = 0, int(day.trade_at.searchsorted(until, "right"))
+            session = self._days[index]
             if width == DAY:
-                low = int(day.trade_at.searchsorted(micros(session.open)))
-                high = min(high, int(day.trade_at.searchsorted(micros(session.close))))
-            found += bars_of(symbol, day, low, high, micros(midnight(session.date)), width)
+                found += self._daily(symbol, index, min(until, micros(session.close) - 1))
+                continue
+            day = self._day(symbol, index)
+            high = int(day.trade_at.searchsorted(until, "right"))
+            found += bars_of(symbol, day, 0, high, micros(midnight(session.date)), width)
         return [bar for bar in found if first <= micros(bar.at)]
+
+    def _day_bar(self, symbol: str, index: int, until: int) -> list[Bar]:
+        """The bar of regular hours up to `until`: none before the first print."""
+        session, day = self._days[index], self._day(symbol, index)
+        low = int(day.trade_at.searchsorted(micros(session.open)))
+        high = int(day.trade_at.searchsorted(until, "right"))
+        return bars_of(symbol, day, low, high, micros(midnight(session.date)), DAY)
 
     def previous_close(self, symbol: str, at: datetime) -> Decimal | None:
         """The close of the last session before the New York date of `at`; None when the tape holds none."""
@@ -211,6 +220,7 @@ class DayTape:
             self._check(shock.symbol)
         self.shocks = (*self.shocks, shock)
         self._day.cache_clear()
+        self._daily.cache_clear()
 
     def _shocked(self, symbol: str, index: int) -> SymbolDay:
         day = self._base(symbol, index)

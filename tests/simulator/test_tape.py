@@ -49,7 +49,8 @@ def test_days_end_at_the_real_close(tape: SyntheticTape) -> None:
             close = Decimal(row[symbol]).quantize(Decimal("0.01"))
             (bar,) = tape.bars(symbol, day.open - timedelta(hours=10), day.close, "1Day")
             found = tape.prices(symbol, day.close)
-            assert found is not None and bar.close == found.last == close
+            assert found is not None
+            assert bar.close == found.last == close
             assert found.bid <= close <= found.ask
             assert tape.previous_close(symbol, day.open) == Decimal(before[symbol]).quantize(Decimal("0.01"))
 
@@ -121,7 +122,8 @@ def test_bars_are_their_prints(tape: SyntheticTape) -> None:
     now = start + timedelta(minutes=14, seconds=30)
     bars = tape.bars("KO", start, now, timedelta(minutes=15))
     seen = [t for t in prints if t.at <= now]
-    assert len(bars) == 1 and bars[0].at == start
+    assert len(bars) == 1
+    assert bars[0].at == start
     prices = [t.price for t in seen]
     assert (bars[0].open, bars[0].high, bars[0].low, bars[0].close) == (prices[0], max(prices), min(prices), prices[-1])
     assert bars[0].volume == sum(t.size for t in seen)
@@ -136,7 +138,8 @@ def test_closed_hours_show_the_evening_before(tape: SyntheticTape) -> None:
     """On a Sunday the latest quote and print are Friday evening's, and the previous close is Friday's."""
     sunday = new_york(2020, 2, 9, 12)
     quote, trade = tape.quote("KO", sunday), tape.trade("KO", sunday)
-    assert quote is not None and trade is not None
+    assert quote is not None
+    assert trade is not None
     assert quote.at.astimezone(NEW_YORK).date() == trade.at.astimezone(NEW_YORK).date() == date(2020, 2, 7)
     (friday,) = tape.bars("KO", new_york(2020, 2, 7), new_york(2020, 2, 8), "1Day")
     assert tape.previous_close("KO", sunday) == friday.close
@@ -160,8 +163,10 @@ def test_what_the_tape_does_not_hold_is_said(tape: SyntheticTape) -> None:
 
 def test_the_awkward_assets_are_listed(tape: SyntheticTape) -> None:
     """The listing has one symbol that cannot be shorted and one delisted; ids are stable UUIDs."""
-    assert not tape.assets["ZZHTB"].shortable and "ZZHTB" in tape.symbols
-    assert tape.assets["ZZDEL"].status == "inactive" and "ZZDEL" not in tape.symbols
+    assert not tape.assets["ZZHTB"].shortable
+    assert "ZZHTB" in tape.symbols
+    assert tape.assets["ZZDEL"].status == "inactive"
+    assert "ZZDEL" not in tape.symbols
     assert len({asset.id for asset in tape.assets.values()}) == len(tape.assets)
     assert tape.assets["AAPL"].id == SyntheticTape(seed=3).assets["AAPL"].id
 
@@ -174,9 +179,11 @@ def test_a_spread_blow_out_lasts_as_long_as_it_says() -> None:
     tape.add_shock(Shock("KO", NOON, end, spread_multiple=40, size_multiple=0.5))
     for at in (NOON, end - timedelta(seconds=1)):
         wide, usual = tape.quote("KO", at), plain.quote("KO", at)
-        assert wide is not None and usual is not None
+        assert wide is not None
+        assert usual is not None
         assert abs((wide.ask - wide.bid) - 40 * (usual.ask - usual.bid)) <= Decimal("0.01")
-        assert abs(wide.mid - usual.mid) <= Decimal("0.01") and wide.bid_size == usual.bid_size / 2
+        assert abs(wide.mid - usual.mid) <= Decimal("0.01")
+        assert wide.bid_size == usual.bid_size / 2
     for at in (NOON - timedelta(seconds=1), end):
         assert tape.quote("KO", at) == plain.quote("KO", at)
     assert tape.quote("PFE", NOON) == plain.quote("PFE", NOON)
@@ -188,13 +195,16 @@ def test_a_fall_and_a_halt() -> None:
     end = NOON + timedelta(minutes=10)
     tape.add_shock(Shock("*", NOON, end, price_move=-0.07))
     fallen, usual = tape.prices("KO", NOON), plain.prices("KO", NOON)
-    assert fallen is not None and usual is not None
+    assert fallen is not None
+    assert usual is not None
     assert float(fallen.bid / usual.bid) == pytest.approx(0.93, abs=0.001)
     tape.add_shock(Shock("KO", NOON, end, halted=True))
-    assert tape.halted("KO", NOON) and not tape.halted("KO", end)
+    assert tape.halted("KO", NOON)
+    assert not tape.halted("KO", end)
     assert tape.trades("KO", NOON, end - timedelta(seconds=1)) == []
     stands = tape.quote("KO", NOON + timedelta(minutes=5))
-    assert stands is not None and (stands.bid_size, stands.ask_size, stands.bid) == (0, 0, fallen.bid)
+    assert stands is not None
+    assert (stands.bid_size, stands.ask_size, stands.bid) == (0, 0, fallen.bid)
 
 
 def test_impossible_shocks_are_refused(tape: SyntheticTape) -> None:
@@ -206,7 +216,7 @@ def test_impossible_shocks_are_refused(tape: SyntheticTape) -> None:
         {"price_move": -1},
         {"size_multiple": -1},
         {"end": NOON},
-        {"start": datetime(2020, 2, 5)},
+        {"start": datetime(2020, 2, 5)},  # noqa: DTZ001 (what is refused)
     ):
         with pytest.raises(SimulatorError, match="shock"):
             Shock(**{"symbol": "KO", "start": NOON, "end": later, **wrong})
