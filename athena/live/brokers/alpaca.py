@@ -282,7 +282,7 @@ async def look(
         begun = time.perf_counter()
         clock = await broker.get_clock()
         latency = time.perf_counter() - begun
-        skew, market_open = skew_seconds(clock, asked, time.time()), clock.is_open
+        skew, market_open = skew_seconds(clock, asked, time.time(), broker.venue == "simulator"), clock.is_open
         account = await broker.get_account()
     except AthenaError as error:
         problems.append(str(error))

@@ -231,7 +231,7 @@ class BrokerHealth:
     """One look at a broker: does it answer, how fast, is a clock off, how many requests are left, is the account free.
 
     `problems` is what an operator should act on; empty means healthy. Durations in seconds. `clock_skew_seconds` is the
-    venue's clock minus ours, None when the venue's time is accelerated.
+    venue's clock minus ours, None when the venue lives in a time of its own (a simulated date).
     """
 
     broker: str
@@ -267,7 +267,7 @@ class BrokerHealth:
             ("state", f"{self.state.value}, up {self.uptime_seconds:.0f} s"),
             ("streams", ", ".join(f"{name} {state}" for name, state in self.streams.items()) or "none here"),
             ("latency", seconds(self.latency_seconds, "no answer")),
-            ("clock skew", seconds(self.clock_skew_seconds, f"venue time runs {self.speed:g} times ours")),
+            ("clock skew", seconds(self.clock_skew_seconds, f"the venue keeps its own time, at speed {self.speed:g}")),
             ("requests left", left),
             ("account", f"{self.account_number} {self.account_status}".strip() or "unknown"),
             ("market", market),

@@ -177,6 +177,8 @@ class Supervisor:
                 task.result()
             return ConnectionError("the stream ended")
         except Exception as error:
+            if self._up_since is not None:  # said before the close, which waits for a peer that may be dead
+                self._change(BrokerState.RECONNECTING, str(error) or type(error).__name__)
             return error
         finally:
             self._socket = None
