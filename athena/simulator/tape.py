@@ -36,7 +36,7 @@ __all__ = ["DayTape", "Prices", "Shock", "Tape"]
 
 
 class Prices(NamedTuple):
-    """A symbol's market at an instant: dollars, shares, the quote's time; `last` is the mid before a day's first print."""
+    """A symbol's market: dollars, shares, the quote's time; `last` is the mid before a day's first print."""
 
     bid: Decimal
     ask: Decimal

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from importlib.resources import files
 from itertools import pairwise
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pytest
@@ -227,15 +227,15 @@ def test_impossible_shocks_are_refused(tape: SyntheticTape) -> None:
 def test_the_tape_is_fast(tape: SyntheticTape) -> None:
     """A point read takes microseconds, a symbol-day milliseconds; the bounds leave room for a busy machine."""
     tape.prices("AAPL", NOON)
-    started = perf_counter()
+    started = process_time()
     for _ in range(2000):
         tape.prices("AAPL", NOON)
-    assert (perf_counter() - started) / 2000 < 50e-6
+    assert (process_time() - started) / 2000 < 50e-6
     best = min(_seconds_to_make(tape, symbol) for symbol in ("HD", "JNJ", "JPM", "LLY"))
     assert best < 0.05
 
 
 def _seconds_to_make(tape: SyntheticTape, symbol: str) -> float:
-    started = perf_counter()
+    started = process_time()
     tape.prices(symbol, new_york(2020, 5, 5, 12))
-    return perf_counter() - started
+    return process_time() - started
