@@ -1,55 +1,155 @@
-"""The execution guard: signatures first, bodies follow (being built)."""
+"""The execution guard: one per live system, held by any process; nothing reaches the venue without it.
+
+    guard = ExecutionGuard.get_instance()
+    print(guard.get_status())
+    await guard.force_halt("spreads look wrong")
+    await guard.resume_trading("AAPL", reason="spread is back")
+
+A notebook's or a command's guard is a handle: it reads the journal and the flag, and may halt, resume and change
+limits. The engine's guard is `start`ed as well: it alone admits orders. Feed it after the journal has the fact.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import date, datetime
+import os
+import threading
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from athena.config import Settings
+from athena.errors import AthenaError, GuardError, ResumeRefused
+from athena.live.guard_config import GuardConfig
+from athena.live.guard_flag import H, GuardFlag, boottime_ns, claim_engine, flag_path
+from athena.live.guard_halting import Check, Resumed, adopt, checklist, clear_halts, new_halt, open_journal, set_halt
+from athena.live.guard_rules import Halt, Rules
+from athena.live.limits import LIMITS, Value, check_order, effective, parse, to_json
 from athena.live.verdict import Approved, Refused
-from athena.model import Account, CashFlow, Clock, Fill, Mode, Order, OrderIntent, Origin, Quote, Scope, Trade
+from athena.model import (
+    Account,
+    BrokerState,
+    CashFlow,
+    Clock,
+    Fill,
+    Mode,
+    Order,
+    OrderIntent,
+    Origin,
+    Quote,
+    Scope,
+    Trade,
+)
 
+if TYPE_CHECKING:
+    from athena.journal.journal import Journal
+    from athena.live.guard_gate import Gate, Sending
+    from athena.live.guard_status import GuardStatus
+    from athena.live.guardian import Guardian
+    from athena.live.violations import Violation
 
-@dataclass(frozen=True, slots=True)
-class Halt:
-    """One restriction with its owner; cleared only by its id. `clean` is False when an order may still be on its way."""
+__all__ = ["Approved", "Check", "ExecutionGuard", "Halt", "Refused", "Resumed"]
 
-    id: str
-    scope: Scope
-    target: str
-    mode: Mode
-    origin: Origin
-    owner: str
-    reason: str
-    nonce: int
-    at: datetime
-    expires_at: datetime | None = None
-    clean: bool = True
-    detail: str = ""  # of the wait: "" when clean, else what was in flight
-
-
-@dataclass(frozen=True, slots=True)
-class Resumed:
-    """Which halts a resume cleared, and which restrictions remain."""
-
-    cleared: tuple[Halt, ...]
-    remaining: tuple[Halt, ...]
-    override: bool
-    engine_running: bool
+_ORPHAN_SECONDS = 1.0
+_instances: dict[str, ExecutionGuard] = {}
+_instances_lock = threading.Lock()
 
 
 class ExecutionGuard:
-    """A handle to the one guard of a live system; any process may hold one, the engine's also admits orders."""
+    """A handle to the guard of one live system; once started, also the engine's gate."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._path = settings.journal_path
+        self._mapped: GuardFlag | None = None
+        self._opened: Journal | None = None
+        self._gate: Gate | None = None
+        self._guardian: Guardian | None = None
+        self._claim = -1
+        self._pid = os.getpid()
 
     @classmethod
-    def get_instance(cls, settings: Settings | None = None) -> ExecutionGuard: ...
+    def get_instance(cls, settings: Settings | None = None) -> ExecutionGuard:
+        """This process's guard of the live system that the settings (by default: the environment) speak of."""
+        settings = settings or Settings.load(lenient=True)
+        key = os.path.realpath(settings.journal_path)
+        with _instances_lock:
+            guard = _instances.get(key)
+            if guard is None or guard._pid != os.getpid():
+                guard = _instances[key] = cls(settings)
+            return guard
 
-    # any process
-    def get_status(self) -> Any: ...
+    # Reading
+
+    @property
+    def flag(self) -> GuardFlag:
+        """The flag as every process opens it now; a mapping whose file has gone is renewed."""
+        if self._gate is not None:
+            return self._gate.flag
+        if self._mapped is None or not self._mapped.is_current():
+            self._mapped = GuardFlag.open(self._path)
+        return self._mapped
+
+    @property
+    def journal(self) -> Journal:
+        """This guard's own journal connection; raises JournalError when there is none to open."""
+        if self._opened is None or not self._opened.in_place():
+            self._opened = open_journal(self._path, f"operator {self.settings.operator}")
+        return self._opened
+
+    def get_status(self) -> GuardStatus:
+        """May orders pass, why not, which halts stand, how much of each limit is used. Raises JournalError."""
+        from athena.live.guard_status import read_status
+
+        book = self._gate.book if self._gate is not None else None
+        return read_status(self.flag, self.journal, self.settings.account_name, self.settings.venue, book)
+
+    def halts(self) -> tuple[Halt, ...]:
+        """Every halt that stands."""
+        return Rules.load(self.journal).halts
+
+    def limits(self, target: str = "") -> dict[str, Value]:
+        """Every limit as it binds everything, `symbol:AAPL` or `strategy:NAME`."""
+        kind, _, name = target.partition(":")
+        values = Rules.load(self.journal).values
+        return effective(values, name if kind == "symbol" else "", name if kind == "strategy" else "")
+
+    @property
+    def config(self) -> GuardConfig:
+        """The limits as attributes; assigning one changes the live limit."""
+        return GuardConfig(self)
+
+    @property
+    def violations(self) -> list[Violation]:
+        """The latest violations, oldest first; `timestamp` compares with `datetime.now()`."""
+        from athena.live.violations import violations
+
+        return violations(self.journal)
+
+    @property
+    def _order_timestamps(self) -> list[datetime]:
+        """Local naive times of the orders let through in the last hour of machine time."""
+        from athena.journal.codec import to_text
+        from athena.live.violations import naive_local
+
+        since = to_text(datetime.now(UTC) - timedelta(hours=1))
+        sql = "SELECT intended_at FROM orders WHERE status != 'refused' AND intended_at > ? ORDER BY intended_at"
+        return [naive_local(datetime.fromisoformat(row["intended_at"])) for row in self.journal.query(sql, (since,))]
+
+    @property
+    def is_active(self) -> bool:
+        """True when orders without a halt of their own pass. Assigning True resumes, False halts everything."""
+        return self.flag.allows() and Rules.load(self.journal).mode is Mode.ACTIVE
+
+    @is_active.setter
+    def is_active(self, active: bool) -> None:
+        if active:
+            self.resume(reason="guard.is_active = True")
+        else:
+            self.halt("guard.is_active = False")
+
+    # Halting and resuming
+
     def halt(
         self,
         reason: str,
@@ -60,55 +160,264 @@ class ExecutionGuard:
         origin: Origin = Origin.OPERATOR,
         owner: str = "",
         expires_at: datetime | None = None,
-    ) -> Halt: ...
+        venue_at: datetime | None = None,
+    ) -> Halt:
+        """Stop trading, or restrict it. A global halt binds every process before anything else is done.
+
+        Outside the engine it returns when no order can reach the venue any more; the Halt says so in `clean`.
+        Raises GuardError: not journaled (a global halt stands all the same), or a target that means nothing.
+        """
+        owner = owner or (self.settings.operator if origin is Origin.OPERATOR else origin.value)
+        halt = new_halt(
+            reason, scope=scope, target=target, mode=mode, origin=origin, owner=owner, expires_at=expires_at
+        )
+        return set_halt(self.flag, lambda: self.journal, halt, wait=self._gate is None, venue_at=venue_at)
+
+    async def force_halt(self, reason: str = "", symbol: str | None = None, strategy: str | None = None) -> Halt:
+        """Halt everything, or one symbol or strategy, now."""
+        scope, target = _scope(symbol, strategy)
+        reason = reason or "force_halt"
+        if self._gate is not None:  # the engine's own loop: nothing in it may wait for itself
+            return self.halt(reason, scope=scope, target=target)
+        if scope is Scope.GLOBAL:
+            self.flag.halt()  # before any thread is started
+        import asyncio
+
+        return await asyncio.to_thread(lambda: self.halt(reason, scope=scope, target=target))
+
     def resume(
         self,
         symbol: str | None = None,
         strategy: str | None = None,
         reason: str = "",
         *,
-        halt_ids: tuple[str, ...] | None = None,
+        halt_ids: Iterable[str] | None = None,
         override: bool = False,
-    ) -> Resumed: ...
-    def lift(self, origin: Origin, reason: str, *, scope: Scope | None = None, target: str = "") -> tuple[Halt, ...]:
-        """Clear only the halts of one automatic origin (connectivity, reconciliation) once their cause has gone."""
+    ) -> Resumed:
+        """Clear the halts that stand now on everything, or on one symbol or strategy, if the checklist holds.
 
-    async def force_halt(self, reason: str = "", symbol: str | None = None, strategy: str | None = None) -> Halt: ...
+        `halt_ids` names them instead. `override` clears them though lines of the checklist fail; that is recorded.
+        Raises ResumeRefused naming the lines that fail, or when a halt came meanwhile. Halts of another scope remain.
+        """
+        scope, target = _scope(symbol, strategy)
+
+        def wanted(halt: Halt) -> bool:
+            return halt.scope is scope and halt.target == target
+
+        flag, journal = self.flag, self.journal
+        self._no_orphan(flag, journal)
+        seen = [halt.id for halt in self.halts() if wanted(halt)] if halt_ids is None else list(halt_ids)
+        if self._gate is None and flag.lease_seconds > 0 and seen and not override:
+            self._reconcile(journal)
+        cleared, remaining, checks = clear_halts(
+            flag, journal, seen, by=self.settings.operator, reason=reason or "resumed", override=override,
+            checklist=checklist(flag), all_of=wanted if halt_ids is None else None,
+        )  # fmt: skip
+        overridden = override and any(not check.ok for check in checks)
+        return Resumed(cleared, remaining, overridden, flag.lease_seconds > 0, checks)
+
     async def resume_trading(
-        self, symbol: str | None = None, strategy: str | None = None, reason: str = "", *, override: bool = False
-    ) -> Resumed: ...
-    def halts(self) -> tuple[Halt, ...]: ...
-    def set_limit(self, name: str, value: Any, *, target: str = "", reason: str = "") -> None: ...
+        self,
+        symbol: str | None = None,
+        strategy: str | None = None,
+        reason: str = "",
+        *,
+        halt_ids: Iterable[str] | None = None,
+        override: bool = False,
+    ) -> Resumed:
+        """`resume`, for a notebook cell."""
+        if self._gate is not None:
+            return self.resume(symbol, strategy, reason, halt_ids=halt_ids, override=override)
+        import asyncio
 
-    is_active: bool
-    config: Any
-    violations: list[Any]
-    _order_timestamps: list[datetime]
+        return await asyncio.to_thread(
+            lambda: self.resume(symbol, strategy, reason, halt_ids=halt_ids, override=override)
+        )
 
-    # engine side
-    def start(self, *, reason: str = "engine started") -> Halt:
-        """Map the flag, load the book and the rules from the journal, and write the STARTUP halt."""
+    def lift(self, origin: Origin, reason: str, *, scope: Scope | None = None, target: str = "") -> tuple[Halt, ...]:
+        """Clear only the halts of one automatic origin whose cause has gone. Raises GuardError for an operator's."""
+        if origin is Origin.OPERATOR:
+            raise GuardError("An operator's halt is not lifted by the system.", "Use resume.")
+        own = [h for h in self.halts() if h.origin is origin]
+        named = [h.id for h in own if scope is None or (h.scope is scope and h.target == target)]
+        return clear_halts(self.flag, self.journal, named, by=origin.value, reason=reason)[0] if named else ()
 
-    def start_guardian(self) -> None: ...
-    def stop_guardian(self) -> None: ...
+    def set_limit(self, name: str, value: Any, *, target: str = "", reason: str = "") -> Value:
+        """Change a limit of everything, `symbol:AAPL` or `strategy:NAME`, for the very next order. Raises GuardError."""
+        kind, _, key = target.partition(":")
+        target = f"symbol:{key.upper()}" if kind == "symbol" else target
+        new = parse(name, value, target=target)
+        with self.journal.transaction() as tx:
+            rules = Rules.load(self.journal)
+            values = rules.values | {(name, target): new}
+            check_order(effective(values, key if kind == "symbol" else "", key if kind == "strategy" else ""))
+            payload = {
+                "name": name,
+                "target": target,
+                "value": to_json(new),
+                "by": self.settings.operator,
+                "reason": reason,
+            }
+            tx.append("limit.set", payload | {"previous": to_json(rules.value(name, target))})
+        self.flag.announce_change()
+        return new
+
+    def _no_orphan(self, flag: GuardFlag, journal: Journal) -> None:
+        """Raise ResumeRefused when the flag holds a halt that no row explains: it is being set, or its setter died."""
+        import time
+
+        deadline = time.monotonic() + _ORPHAN_SECONDS
+        while (seen := flag.words[H]) and journal.one("SELECT 1 FROM halts WHERE nonce = ?", (str(seen),)) is None:
+            if time.monotonic() >= deadline:
+                found = adopt(flag, journal)
+                raise ResumeRefused(
+                    f"an unrecorded halt was found: {found}.",
+                    "It is recorded now; look, then resume.",
+                    ("no newer halt",),
+                )
+            time.sleep(0.02)
+
+    def _reconcile(self, journal: Journal) -> None:
+        """Ask the running engine to reconcile, so that the checklist judges this moment; its failure shows there."""
+        from athena.live.commands import request_sync
+
+        try:
+            request_sync(journal, "reconcile", timeout=20)
+        except AthenaError:
+            pass
+
+    # The engine's side
+
+    def start(self, *, reason: str = "the engine started") -> Halt:
+        """Become the engine's guard: halted until resumed, with the book and the rules from the journal.
+
+        Raises GuardError when another engine has this journal, JournalError when it cannot be read or written.
+        """
+        if self._gate is not None:
+            raise GuardError("This guard is started already.")
+        from athena.live.guard_gate import Gate
+        from athena.live.guard_load import load_book
+
+        self._claim = claim_engine(self._path)
+        try:
+            flag, journal = self.flag, self.journal
+            halt = self.halt(reason, origin=Origin.STARTUP, owner="engine")
+            earlier = [h.id for h in self.halts() if h.origin is Origin.STARTUP and h.id != halt.id]
+            if earlier:
+                clear_halts(flag, journal, earlier, by="engine", reason="a newer start")
+            self._first_limits(journal)
+            self._gate = Gate(flag, journal, load_book(journal), self.halt, flag_path(self._path))
+        except BaseException:
+            os.close(self._claim)
+            self._claim = -1
+            raise
+        return halt
+
+    def start_guardian(self) -> None:
+        """Begin to vouch; from now on orders may pass once trading is resumed."""
+        from athena.live.guardian import Guardian
+
+        if self._guardian is None:
+            self._guardian = Guardian(self.gate, lambda: open_journal(self._path, "guardian"))
+            self._guardian.start()
+
+    def stop_guardian(self) -> None:
+        """Stop vouching: nothing passes from now on."""
+        if self._guardian is not None:
+            self._guardian.stop()
+            self._guardian = None
+
+    def close(self) -> None:
+        """Stop vouching, free the engine's place, close the journal. The flag stays as it is: it belongs to everyone."""
+        self.stop_guardian()
+        self._gate = None
+        if self._claim >= 0:
+            os.close(self._claim)
+            self._claim = -1
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+        with _instances_lock:
+            for key in [key for key, guard in _instances.items() if guard is self]:
+                del _instances[key]
+
+    @property
+    def gate(self) -> Gate:
+        if self._gate is None:
+            raise GuardError(
+                "This process's guard is a handle: it admits no orders.", "Orders are the engine's: athena engine."
+            )
+        return self._gate
+
     def check(self, intent: OrderIntent, venue_now: datetime) -> Refused | None:
-        """Would it pass now? Journals nothing."""
+        """Would it pass at this moment? Journals nothing; None means yes."""
+        return self.gate.check(intent, venue_now)
 
-    def admit(self, intent: OrderIntent, venue_now: datetime) -> Approved | Refused: ...
-    @contextmanager
-    def sending(self, approved: Approved) -> Iterator[bool]:
-        """`with guard.sending(approved) as clear: if clear: await broker.submit(approved)`; not clear = NOT_SENT."""
-        yield False
+    def admit(self, intent: OrderIntent, venue_now: datetime) -> Approved | Refused:
+        """Decide on an order and journal the decision; an Approved is durable. Never raises for what an order holds."""
+        return self.gate.admit(intent, venue_now)
 
-    def on_quote(self, quote: Quote) -> None: ...
-    def on_trade(self, trade: Trade) -> None: ...
+    def sending(self, approved: Approved) -> Sending:
+        """`with guard.sending(approved) as clear: if clear: await broker.submit(approved)`; not clear means NOT_SENT."""
+        return self.gate.sending(approved)
+
+    def on_quote(self, quote: Quote) -> None:
+        self.gate.on_quote(quote)
+
+    def on_trade(self, trade: Trade) -> None:
+        self.gate.on_trade(trade)
+
     def on_order(self, order: Order) -> None:
-        """Any order update (own or external), after it was journaled."""
+        """Any order update, own or another's, after it was journaled."""
+        self.gate.on_order(order)
 
     def on_fill(self, fill: Fill, bid: Decimal | None = None, ask: Decimal | None = None) -> None:
-        """Each new execution exactly once (when the journal took it as new), with the NBBO just before it if known."""
+        """Each execution once, when the journal took it as new, with the best bid and ask just before it if known."""
+        self.gate.on_fill(fill, bid, ask)
 
-    def on_account(self, account: Account) -> None: ...
-    def on_cash_flow(self, flow: CashFlow) -> None: ...
-    def on_clock(self, clock: Clock) -> None: ...
-    def on_day(self, day: date, opening_equity: Decimal) -> None: ...
+    def on_account(self, account: Account) -> None:
+        self.gate.on_account(account)
+
+    def on_cash_flow(self, flow: CashFlow) -> None:
+        self.gate.on_cash_flow(flow)
+
+    def on_clock(self, clock: Clock) -> None:
+        self.gate.on_clock(clock)
+
+    def on_day(self, day: date, opening_equity: Decimal) -> None:
+        """A trading date was opened (and journaled) with this equity."""
+        self.gate.on_day(day, opening_equity)
+
+    def on_cancel(self) -> None:
+        """A cancel goes out: counted, warned about when there are too many, never refused."""
+        self.gate.on_cancel()
+
+    def on_broker_state(self, state: BrokerState) -> None:
+        """The venue's connection as it is now; gone for longer than `max_disconnect_seconds`, everything halts."""
+        self.gate.disconnected_ns = 0 if state is BrokerState.CONNECTED else self.gate.disconnected_ns or boottime_ns()
+
+    def usage(self) -> dict[str, str]:
+        """How much of each limit is used, for the engine's heartbeat (`details["guard"]`)."""
+        from athena.live.guard_status import usage_of
+
+        return usage_of(self.gate.book)
+
+    def _first_limits(self, journal: Journal) -> None:
+        """Limits from the settings, for those that nobody has set yet."""
+        known = Rules.load(journal).values
+        for name, value in self.settings.limits.items():
+            if name not in LIMITS or (name, "") not in known:
+                self.set_limit(name, value, reason="settings")
+
+    def __repr__(self) -> str:
+        role = "the engine's" if self._gate is not None else "a handle"
+        state = "orders pass" if self.flag.allows() else "orders refused"
+        return f"<ExecutionGuard {self.settings.account_name} ({self.settings.venue}): {state}; {role}>"
+
+
+def _scope(symbol: str | None, strategy: str | None) -> tuple[Scope, str]:
+    if symbol is not None and strategy is not None:
+        raise GuardError("Name a symbol or a strategy, not both.")
+    if symbol is not None:
+        return Scope.SYMBOL, symbol.upper()
+    return (Scope.STRATEGY, strategy) if strategy is not None else (Scope.GLOBAL, "")

@@ -1,0 +1,55 @@
+"""Violations as the journal has them: what a rule refused or did, with what it saw and the limit it met."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from athena.live.guard_checks import Code
+
+if TYPE_CHECKING:
+    from athena.journal.journal import Journal
+
+MOST = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One line of the violations table. `timestamp` is this machine's local time without zone, as `datetime.now()` is."""
+
+    timestamp: datetime
+    at: datetime
+    type: Code
+    message: str
+    symbol: str
+    strategy: str
+    observed: str
+    limit: str
+    action: str
+    client_order_id: str
+    sequence: int
+
+    def __str__(self) -> str:
+        return f"{self.timestamp:%Y-%m-%d %H:%M:%S} {self.type.value} {self.symbol}: {self.message} ({self.observed} / {self.limit})"
+
+
+def violations(journal: Journal, most: int = MOST) -> list[Violation]:
+    """The latest violations, oldest first."""
+    rows = journal.query("SELECT * FROM violations ORDER BY sequence DESC LIMIT ?", (most,))
+    return [_from_row(row) for row in reversed(rows)]
+
+
+def naive_local(at: datetime) -> datetime:
+    """The aware time as `datetime.now()` would have told it here."""
+    return at.astimezone().replace(tzinfo=None)
+
+
+def _from_row(row: Any) -> Violation:
+    at = datetime.fromisoformat(row["at"])
+    try:
+        code = Code(row["code"])
+    except ValueError:
+        code = Code.UNKNOWN
+    texts = (row[name] or "" for name in ("symbol", "strategy", "observed", "limit_value", "action", "client_order_id"))
+    return Violation(naive_local(at), at, code, row["message"], *texts, row["sequence"])
