@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,7 @@ COMMANDS = (
                 "--replay", type=Path, nargs="+", default=None, metavar="FILE", help="bars or quotes, CSV or Parquet"
             ),
             option("--skip-closed", action="store_true", help="jump over nights and weekends"),
-            option("--cash", type=float, default=100_000.0, help="a new account's dollars"),
+            option("--cash", type=Decimal, default=Decimal(100_000), help="a new account's dollars"),
         ),
     ),
     Command(

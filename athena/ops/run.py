@@ -6,13 +6,18 @@ import argparse
 import asyncio
 from dataclasses import replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from athena.config import Settings
 from athena.errors import SettingsError
 from athena.model import NEW_YORK
 
+if TYPE_CHECKING:
+    from athena.simulator.tape import Tape
+
 DEFAULT_START = "2020-03-09 09:25"
+MAX_SPEED = 100_000
 
 
 def engine(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -25,34 +30,54 @@ def engine(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def simulator(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Run the simulator until it is told to stop."""
-    from athena.simulator.server import serve
+    """Run the simulator until it is told to stop; its settings' key is its first account."""
+    from athena.simulator.server import ServerOptions, SimulatorServer, serve
 
-    if arguments.speed <= 0:
-        raise SettingsError(f"--speed is {arguments.speed}; a positive number is expected, 1 is real time.")
-    if arguments.replay:
-        from athena.simulator.replay import ReplayTape
+    if not 0 < arguments.speed <= MAX_SPEED:
+        raise SettingsError(
+            f"--speed is {arguments.speed}; expected more than 0 and at most {MAX_SPEED}. 1 is real time."
+        )
+    if not arguments.cash > 0:
+        raise SettingsError(f"--cash is {arguments.cash}; a positive number of dollars is expected.")
+    options = ServerOptions(
+        port=urlsplit(settings.simulator_url).port or 8710 if arguments.port is None else arguments.port,
+        keys={settings.key_id: settings.secret_key},
+        opening_cash=arguments.cash,
+        state_path=arguments.state,
+        order_log=arguments.order_log,
+        seed=arguments.seed,
+    )
+    start, tape = _start(arguments.start), _tape(arguments)
+    tape.quote(tape.symbols[0], start)  # a day the tape does not have is refused now, not at the first request
 
-        tape = ReplayTape.from_files(arguments.replay)
-    else:
-        from athena.simulator.synthetic import SyntheticTape
+    def announce(server: SimulatorServer) -> None:
+        print(f"simulator at {server.url}, key {settings.key_id}", flush=True)
+        print(
+            f"  venue time {start:%Y-%m-%d %H:%M} New York, {arguments.speed:g} times real time; Ctrl-C stops",
+            flush=True,
+        )
 
-        tape = SyntheticTape(seed=arguments.seed)
-    port = urlsplit(settings.simulator_url).port or 8710 if arguments.port is None else arguments.port
     asyncio.run(
         serve(
             tape,
-            host="127.0.0.1",
-            port=port,
-            start=_start(arguments.start),
+            start=start,
             speed=arguments.speed,
-            keys={settings.key_id: settings.secret_key},
-            state_path=arguments.state,
-            order_log=arguments.order_log,
-            announce=_say,
+            skip_closed=arguments.skip_closed,
+            options=options,
+            announce=announce,
         )
     )
     return 0
+
+
+def _tape(arguments: argparse.Namespace) -> Tape:
+    if arguments.replay:
+        from athena.simulator.replay import ReplayTape
+
+        return ReplayTape.from_files(arguments.replay)
+    from athena.simulator.synthetic import SyntheticTape
+
+    return SyntheticTape(seed=arguments.seed)
 
 
 def _start(text: str) -> datetime:

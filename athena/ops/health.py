@@ -1,0 +1,207 @@
+"""Health: every component with its state, the age of what is known, and the next action."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from athena.analysis.assessment import Verdict
+from athena.config import Settings
+from athena.errors import AthenaError, BrokerError, JournalError
+from athena.journal.journal import Journal
+from athena.live.brokers.base import BrokerHealth
+
+EXIT_CODES = {Verdict.OK: 0, Verdict.ATTENTION: 10, Verdict.STOP: 11, Verdict.UNKNOWN: 12}
+COLOURS = {Verdict.OK: "green", Verdict.ATTENTION: "yellow", Verdict.STOP: "red", Verdict.UNKNOWN: "magenta"}
+ENGINE_STALE_SECONDS = 5
+RECONCILIATION_STALE_SECONDS = 180
+DISK_FREE_MEGABYTES = 500
+
+
+@dataclass(frozen=True)
+class Component:
+    """One component: its verdict, what was seen, how old that is in seconds, and what to do about it."""
+
+    name: str
+    verdict: Verdict
+    seen: str
+    age_seconds: float | None = None
+    next_action: str = ""
+
+
+def health_check(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Look at everything once; the exit code is the worst verdict's."""
+    components = look(settings)
+    worst = max((c.verdict for c in components), key=lambda v: v.severity)
+    if arguments.json:
+        print(json.dumps({"verdict": worst, "components": [asdict(c) for c in components]}))
+        return EXIT_CODES[worst]
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in ("component", "verdict", "seen", "age", "next"):
+        table.add_column(heading, overflow="fold")
+    for c in components:
+        age = "" if c.age_seconds is None else words(c.age_seconds)
+        table.add_row(c.name, f"[{COLOURS[c.verdict]}]{c.verdict}[/]", c.seen, age, c.next_action)
+    console = Console(highlight=False)
+    console.print(f"[{COLOURS[worst]} bold]{worst}[/] {settings.account_name}, venue {settings.venue.upper()}")
+    console.print(table)
+    return EXIT_CODES[worst]
+
+
+def check_brokers(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Ask every configured broker now; exit 5 when one does not answer, 10 when one has problems."""
+    from athena.live.brokers import BROKER_REGISTRY
+
+    found: list[BrokerHealth] = []
+    for broker_class in BROKER_REGISTRY.values():
+        broker = broker_class.get_instance(settings)
+        if broker is not None:
+            found.append(asyncio.run(broker.health_check()))
+    if arguments.json:
+        print(json.dumps([{**dict(h.rows()), "healthy": h.healthy, "broker": h.broker} for h in found]))
+    else:
+        print("\n".join(repr(health) for health in found))
+    if any(health.latency_seconds is None for health in found):
+        return BrokerError.exit_code
+    return 0 if all(not health.problems for health in found) else EXIT_CODES[Verdict.ATTENTION]
+
+
+def validate_strategies(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Check every configured strategy; exit 2 when one would not start."""
+    from athena.live.strategies import validate_strategies as validate
+
+    found = validate(settings)
+    wrong = [finding for finding in found if not finding.ok]
+    if arguments.json:
+        print(json.dumps([asdict(finding) for finding in found], default=str))
+    for finding in found if not arguments.json else ():
+        print(f"{'ok   ' if finding.ok else 'WRONG'}  {finding.strategy:<16} {finding.message}")
+    if not found and not arguments.json:
+        print("no strategies configured; add [[strategies]] tables to athena.toml")
+    return 2 if wrong else 0
+
+
+def look(settings: Settings) -> list[Component]:
+    """Every component, each looked at on its own: one that fails hides none of the others."""
+    try:
+        journal = Journal.open(settings.journal_path, actor="health-check", read_only=True)
+    except JournalError as error:
+        found = [Component("journal", Verdict.STOP, error.message, None, error.hint)]
+        return [*found, _disk(settings), _venue(settings)]
+    with journal:
+        return [
+            _journal(journal),
+            _disk(settings),
+            _engine(journal),
+            _guard(settings, journal),
+            _venue(settings),
+            _broker(journal),
+            _market_data(journal),
+            _reconciliation(journal),
+        ]
+
+
+def words(seconds: float) -> str:
+    """A duration as people say it: 4 s, 12 min, 3 h, 2 d."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def age(text: str) -> float:
+    """Seconds of machine time since a stored time."""
+    return (datetime.now(UTC) - datetime.fromisoformat(text.replace("Z", "+00:00"))).total_seconds()
+
+
+def _journal(journal: Journal) -> Component:
+    sequence, _ = journal.head()
+    newest = journal.one("SELECT at FROM events WHERE sequence = ?", (sequence,))
+    if newest is None:
+        return Component("journal", Verdict.OK, "empty: nothing has happened yet", None, "athena engine")
+    return Component("journal", Verdict.OK, f"{sequence:,} events, readable", age(newest["at"]))
+
+
+def _disk(settings: Settings) -> Component:
+    folder = settings.folder if settings.folder.exists() else settings.home.parent
+    free = shutil.disk_usage(folder if folder.exists() else os.sep).free / 1e6
+    if free > DISK_FREE_MEGABYTES:
+        return Component("disk", Verdict.OK, f"{free:,.0f} MB free")
+    return Component("disk", Verdict.STOP, f"{free:,.0f} MB free", None, f"free some space at {folder} now")
+
+
+def _engine(journal: Journal) -> Component:
+    row = journal.one("SELECT pid, at, details FROM heartbeats WHERE component = 'engine'")
+    if row is None:
+        return Component("engine", Verdict.ATTENTION, "never ran", None, "athena engine")
+    since, details = age(row["at"]), json.loads(row["details"])
+    if since > ENGINE_STALE_SECONDS:
+        return Component("engine", Verdict.STOP, "not running", since, "athena engine; it starts halted")
+    return Component("engine", Verdict.OK, f"pid {row['pid']}, {details.get('state', 'running')}", since)
+
+
+def _guard(settings: Settings, journal: Journal) -> Component:
+    rows = journal.query("SELECT scope, target, mode, owner, reason FROM halts WHERE cleared_at IS NULL ORDER BY at")
+    if not rows:
+        return Component("guard", Verdict.OK, "active, no halt")
+    told = "; ".join(f"{r['mode']} {r['target'] or r['scope']}: {r['reason']} ({r['owner']})" for r in rows)
+    everything = any(r["scope"] == "global" for r in rows)
+    return Component("guard", Verdict.STOP if everything else Verdict.ATTENTION, told, None, "athena resume REASON")
+
+
+def _venue(settings: Settings) -> Component:
+    from athena.live.brokers.alpaca import AlpacaBroker
+
+    name = f"{settings.venue} REST"
+    try:
+        health = asyncio.run(AlpacaBroker.get_instance(settings).health_check())
+    except AthenaError as error:
+        return Component(name, Verdict.STOP, error.message, None, error.hint)
+    latency = health.latency_seconds
+    if latency is None:
+        next_action = "athena simulator" if settings.venue == "simulator" else "check network and Alpaca's status page"
+        return Component(name, Verdict.STOP, "; ".join(health.problems) or "no answer", None, next_action)
+    market = {True: "open", False: "closed", None: "unknown"}[health.market_open]
+    return Component(name, Verdict.OK, f"answers in {latency * 1000:.0f} ms, market {market}")
+
+
+def _broker(journal: Journal) -> Component:
+    row = journal.one("SELECT at, details FROM heartbeats WHERE component = 'broker'")
+    if row is None:
+        return Component("broker streams", Verdict.UNKNOWN, "no engine has connected yet", None, "athena engine")
+    state, since = json.loads(row["details"]).get("state", "unknown"), age(row["at"])
+    if since > ENGINE_STALE_SECONDS:
+        return Component("broker streams", Verdict.UNKNOWN, f"last known {state}", since, "athena engine")
+    connected = state == "connected"
+    next_action = "" if connected else "athena status; the engine reconnects by itself"
+    return Component("broker streams", Verdict.OK if connected else Verdict.STOP, state, since, next_action)
+
+
+def _market_data(journal: Journal) -> Component:
+    row = journal.one("SELECT MAX(at) AS at, COUNT(*) AS n FROM marks")
+    if row is None or row["at"] is None:
+        return Component("market data", Verdict.UNKNOWN, "no quote yet", None, "athena start-market-data")
+    since = age(row["at"])
+    verdict = Verdict.OK if since < 60 else Verdict.ATTENTION
+    return Component("market data", verdict, f"{row['n']} symbols", since, "" if since < 60 else "is the market open?")
+
+
+def _reconciliation(journal: Journal) -> Component:
+    row = journal.one("SELECT at, ok, breaks FROM reconciliations ORDER BY sequence DESC LIMIT 1")
+    if row is None:
+        return Component("reconciliation", Verdict.UNKNOWN, "never", None, "athena engine, then athena reconcile")
+    since, breaks = age(row["at"]), json.loads(row["breaks"] or "[]")
+    if not row["ok"]:
+        told = "; ".join(f"{b.get('kind')} {b.get('symbol')}" for b in breaks) or "not ok"
+        return Component("reconciliation", Verdict.STOP, told, since, "athena reconcile; compare with the broker")
+    if since > RECONCILIATION_STALE_SECONDS:
+        return Component("reconciliation", Verdict.ATTENTION, "agreed", since, "athena reconcile")
+    return Component("reconciliation", Verdict.OK, "orders, fills, positions and cash agree", since)

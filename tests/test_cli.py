@@ -1,0 +1,63 @@
+"""The command line as a tired operator meets it."""
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from athena.cli import main
+from athena.command_table import COMMANDS, SECTIONS
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
+def test_every_command_has_a_handler_a_section_and_help(command, capsys):
+    """A command in the overview exists, and tells its options."""
+    module, _, function = command.handler.partition(":")
+    assert callable(getattr(import_module(module), function))
+    assert command.section in SECTIONS
+    with pytest.raises(SystemExit) as ended:
+        main([command.name, "--help"])
+    assert ended.value.code == 0
+    assert command.summary.split()[0] in capsys.readouterr().out
+
+
+def test_a_mistyped_command_names_the_nearest(capsys):
+    """`athena hlat` answers with halt, and exits 2."""
+    assert main(["hlat"]) == 2
+    assert "did you mean 'halt'" in capsys.readouterr().err
+
+
+def test_a_mistyped_option_of_halt_says_that_nothing_was_done(capsys, tmp_path):
+    """A halt that did not happen never looks like one."""
+    with pytest.raises(SystemExit) as ended:
+        main(["halt", "--resaon", "x", "--home", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "NOTHING WAS DONE" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_setting_is_one_message_with_a_next_step(capsys, monkeypatch):
+    """No traceback: what is wrong and what to do."""
+    monkeypatch.setenv("ATHENA_VENUE", "papr")
+    assert main(["status"]) == 2
+    error = capsys.readouterr().err
+    assert "did you mean 'paper'" in error
+    assert "Traceback" not in error
+
+
+def test_json_failures_are_json(capsys, tmp_path):
+    """A script that asked for JSON gets JSON when it fails too."""
+    code = main(["close-position", "AAPL", "--json", "--home", str(tmp_path)])
+    told = json.loads(capsys.readouterr().out)
+    assert code == told["exit_code"] != 0
+    assert told["next"]
+
+
+def test_a_reader_that_goes_away_is_no_failure():
+    """`athena --help | head -1` ends quietly."""
+    command = f"{sys.executable} -m athena.cli --help | head -1"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=30)
+    assert result.returncode == 0
+    assert "Traceback" not in result.stderr
