@@ -152,8 +152,7 @@ class Supervisor:
                 failures = 0
                 self._change(BrokerState.RECONNECTING, "asked to reconnect")
                 continue
-            stable = self._up_since is not None and time.monotonic() - self._up_since > STABLE_SECONDS
-            failures = 1 if stable else failures + 1
+            failures = 1 if self._seconds_up() > STABLE_SECONDS else failures + 1
             await self._pause(failure, failures)
 
     async def _one_connection(self) -> Exception:
@@ -177,7 +176,7 @@ class Supervisor:
                 task.result()
             return ConnectionError("the stream ended")
         except Exception as error:
-            if self._up_since is not None:  # said before the close, which waits for a peer that may be dead
+            if self._seconds_up() > 0:  # said before the close, which waits for a peer that may be dead
                 self._change(BrokerState.RECONNECTING, str(error) or type(error).__name__)
             return error
         finally:
@@ -218,6 +217,10 @@ class Supervisor:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), delay)
         self._wake.clear()
+
+    def _seconds_up(self) -> float:
+        """How long this connection has been confirmed; 0 when it was not."""
+        return 0.0 if self._up_since is None else time.monotonic() - self._up_since
 
     def _is_up(self) -> None:
         if self._up_since is not None:
