@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from athena.journal.journal import Event, Journal, Transaction
+    from athena.journal.event import Event as Event
+    from athena.journal.journal import Journal as Journal
+    from athena.journal.journal import Transaction as Transaction
 
 __all__ = ["Event", "Journal", "Transaction"]
 
