@@ -27,7 +27,7 @@ class Duties:
         self._engine = engine
         self.monotonic = 0.0
         self.reconcile_seconds = RECONCILE_SECONDS
-        self.disconnected_since: float | None = None
+        self.equity_seconds = EQUITY_SECONDS_MIN
         self.connectivity_halted = False
         self._halts: tuple[Halt, ...] = ()
         self._epoch: int | None = None
@@ -110,17 +110,9 @@ class Duties:
         engine.journal.append("broker.state", payload, engine.clock.now())
 
     def _watch_connection(self) -> None:
-        engine, limit = self._engine, self._engine.settings.disconnect_halt_seconds
-        if engine.broker.state is BrokerState.CONNECTED:
-            self.disconnected_since = None
-            return
-        if self.disconnected_since is None:
-            self.disconnected_since = self.monotonic
-        away = self.monotonic - self.disconnected_since
-        if away > limit and not self.connectivity_halted and not engine.stopping:
-            self.connectivity_halted = True
-            reason = f"the broker has been {engine.broker.state.value} for {away:.0f} s, longer than {limit:g} s"
-            engine.guard.halt(reason, origin=Origin.CONNECTIVITY, owner="engine")
+        """The guardian halts when the venue is gone too long, even if this loop hangs; it needs to know since when."""
+        engine = self._engine
+        engine.guard.on_broker_state(BrokerState.CONNECTED if engine.stopping else engine.broker.state)
 
     def _look_again(self) -> None:
         engine, since = self._engine, self.monotonic - self._reconciled_at
@@ -154,7 +146,7 @@ class Duties:
         closed = self._was_open and not is_open
         self._was_open = is_open
         minute = now.replace(second=0, microsecond=0)
-        due = is_open and minute != self._minute and self.monotonic - self._equity_at >= EQUITY_SECONDS_MIN
+        due = is_open and minute != self._minute and self.monotonic - self._equity_at >= self.equity_seconds
         if due or closed:
             self._minute, self._equity_at = minute, self.monotonic
             reading = engine.session.reading

@@ -244,6 +244,7 @@ class Engine:
         tracked.cancel_wanted = True
         if tracked.broker_order_id and tracked.status.is_open:
             taken = self.emit(Cancel(tracked.client_order_id, tracked.broker_order_id))
+            self.guard.on_cancel()
             tracked.cancel_asked = monotonic if taken else None
 
     def _cancel_if_wanted(self, client_order_id: str) -> None:

@@ -67,12 +67,12 @@ class Heartbeat:
             "symbols": sorted(runner.subscribed),
             "open_orders": len(engine.book.open_in()),
             "unanswered_orders": len(engine.book.unanswered()),
-            "queues": {**runner.lane.depths, "quotes": len(runner.listener)},
+            "queues": runner.lane.depths,
             "quotes_per_second": round(rate, 1),
-            "quotes_conflated": runner.listener.conflated,
             "market_data_age_seconds": None if age is None else round(age, 3),
             "reconciled": None if last is None else last.ok,
             "failures": sorted(engine.crashes),
+            "guard": engine.guard.usage(),
         }
 
     def _mode(self) -> str:

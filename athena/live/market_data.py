@@ -1,13 +1,11 @@
-"""The latest quotes and trades, conflated when the engine lags, and their marks for everyone else."""
+"""The latest quotes and trades, and their marks for other processes. (The broker conflates what the engine lags.)"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from athena.live.brokers.base import BrokerEvent, QuoteReceived, TradeReceived
 from athena.model import Quote, Trade
 
 if TYPE_CHECKING:
@@ -60,44 +58,3 @@ class MarketData:
         if changed:
             quotes = [self.quotes[s] for s in changed if s in self.quotes]
             journal.put_marks(quotes, [self.trades[s] for s in changed if s in self.trades])
-
-
-class Loop(Protocol):
-    """The one thing needed of an event loop."""
-
-    def call_soon(self, callback: Callable[[], None]) -> object: ...
-
-
-class Conflator:
-    """The broker's listener: orders pass at once and in order, quotes and trades only as the latest of each symbol.
-
-    While the engine is busy a thousand quotes of a symbol wait as one, so lag never grows; bounded by the symbols.
-    """
-
-    def __init__(self, loop: Loop, process: Callable[[BrokerEvent], None]) -> None:
-        self._loop, self._process = loop, process
-        self._waiting: dict[tuple[type, str], BrokerEvent] = {}
-        self.conflated = 0
-
-    def __call__(self, event: BrokerEvent) -> None:
-        match event:
-            case QuoteReceived(quote):
-                self._later((QuoteReceived, quote.symbol), event)
-            case TradeReceived(trade):
-                self._later((TradeReceived, trade.symbol), event)
-            case _:
-                self._process(event)
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def _later(self, key: tuple[type, str], event: BrokerEvent) -> None:
-        if not self._waiting:
-            self._loop.call_soon(self._drain)
-        self.conflated += key in self._waiting
-        self._waiting[key] = event
-
-    def _drain(self) -> None:
-        waiting, self._waiting = self._waiting, {}
-        for event in waiting.values():
-            self._process(event)

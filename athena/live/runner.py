@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from typing import Any
@@ -36,7 +37,6 @@ from athena.live.events import (
 )
 from athena.live.execution_guard import ExecutionGuard
 from athena.live.heartbeat import HEARTBEAT_SECONDS, Heartbeat
-from athena.live.market_data import Conflator
 from athena.live.order_lane import OrderLane, resolve
 from athena.live.reconciliation import Outcome, take_look
 from athena.live.strategies import make_strategies
@@ -62,7 +62,7 @@ async def run(settings: Settings, broker: Broker, *, announce: Announce | None =
     with EngineLock(settings.folder):
         _log_to(settings)
         with Journal.open(settings.journal_path, actor="engine") as journal:
-            guard = ExecutionGuard.for_engine(settings, journal)
+            guard = engine_guard(settings)
             clock = FollowedClock()
             engine = Engine(settings, broker, journal, guard, Portfolio(), strategies, clock)
             return await Runner(engine, announce or (lambda text: None)).run()
@@ -74,7 +74,6 @@ class Runner:
     def __init__(self, engine: Engine, announce: Announce) -> None:
         self.engine, self.announce = engine, announce
         self.lane = OrderLane(engine.broker, engine.guard, engine.process)
-        self.listener = Conflator(asyncio.get_running_loop(), engine.process)
         self.heartbeat, self.desk = Heartbeat(self), CommandDesk(self)
         self.account_number, self.speed = "", 1.0
         self.subscribed: set[str] = set()
@@ -110,7 +109,7 @@ class Runner:
         except* AthenaError as group_error:
             raise group_error.exceptions[0] from None
         finally:
-            self.engine.guard.stop_guardian()
+            self.engine.guard.close()
             with suppress(Exception):
                 await asyncio.wait_for(self.engine.broker.close(), 2.0)
         return 0
@@ -175,7 +174,7 @@ class Runner:
         check_account(journal, engine.settings, account)
         self.account_number = account.account_number
         await self._read_clock()
-        await broker.connect(self.listener)
+        await broker.connect(engine.process)
         if journal.one("SELECT 1 FROM account") is None:
             account = await bind_account(journal, engine.settings.venue, broker, engine.clock.now())
         engine.portfolio = Portfolio.from_journal(journal)
@@ -347,6 +346,14 @@ class Runner:
         engine.journal.append("engine.stopped", {"reason": self._stop_reason}, engine.clock.now())
         self.heartbeat.beat("stopped")
         self.announce("engine stopped")
+
+
+def engine_guard(settings: Settings) -> ExecutionGuard:
+    """The guard as the engine holds it: it acts in the engine's name, and knows how long the venue may be gone."""
+    limits = {"max_disconnect_seconds": str(settings.disconnect_halt_seconds), **settings.limits}
+    guard = ExecutionGuard.get_instance(replace(settings, operator="engine", limits=limits))
+    _ = guard.flag  # its folder must be there before the guard claims the engine's place beside it
+    return guard
 
 
 def check_account(journal: Journal, settings: Settings, account: Account) -> None:

@@ -35,7 +35,8 @@ class Finding:
 def make_strategies(settings: Settings) -> tuple[Strategy, ...]:
     """The strategies of the settings; raises SettingsError at the first that is wrong.
 
-    With none configured the simulator gets both examples; a venue with an account of yours gets none.
+    With none configured the simulator gets both examples, half of the symbols each; an account of
+    yours gets none.
     """
     tables = _tables(settings)
     names = [table.name for table in tables]
@@ -72,7 +73,9 @@ def validate_strategies(settings: Settings) -> list[Finding]:
 def _tables(settings: Settings) -> tuple[StrategySettings, ...]:
     if settings.strategies or settings.venue != "simulator":
         return settings.strategies
-    return tuple(StrategySettings(kind, kind, settings.symbols) for kind in ("mean_reversion", "momentum"))
+    # Each symbol has one strategy: two that disagree would cross their own orders, which venues refuse.
+    shares = {"mean_reversion": settings.symbols[0::2], "momentum": settings.symbols[1::2]}
+    return tuple(StrategySettings(kind, kind, symbols) for kind, symbols in shares.items() if symbols)
 
 
 def _make(table: StrategySettings) -> Strategy:
