@@ -57,9 +57,13 @@ class Outbox:
 
     async def _cut_off(self) -> None:
         # The client's buffers are full, so the farewell may not leave either: the wait is short and the end abrupt.
-        with suppress(TimeoutError, ConnectionError):
+        # (aiohttp shares one drain future: the cancelled sender may have cancelled ours too. Hence `finally`.)
+        try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._send(self._farewell)
                 await self._socket.close(code=1008, message=b"slow client")
-        if self._transport is not None:
-            self._transport.abort()
+        except (TimeoutError, ConnectionError):
+            pass
+        finally:
+            if self._transport is not None:
+                self._transport.abort()

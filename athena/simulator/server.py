@@ -87,6 +87,7 @@ class SimulatorServer:
         )
         self.market_stream = MarketStream(options.auth_seconds, options.frames_waiting_max)
         self.trade_stream = TradeStream(options.auth_seconds, options.frames_waiting_max)
+        self.application = self._routed()
         self._publisher = Publisher(self.market_stream, tape, clock)
         self._runner: web.AppRunner | None = None
         self._ticker: asyncio.Task[None] | None = None
@@ -105,7 +106,7 @@ class SimulatorServer:
     async def start(self) -> None:
         """Binds the port and begins to tick."""
         self.tick()  # refuses a time the tape does not cover, and imports the calendar before the first request
-        runner = web.AppRunner(self._app(), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        runner = web.AppRunner(self.application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
         try:
             site = web.TCPSite(runner, self.options.host, self.options.port)
@@ -155,7 +156,7 @@ class SimulatorServer:
             self.tick()
             await asyncio.sleep(TICK_SECONDS)
 
-    def _app(self) -> web.Application:
+    def _routed(self) -> web.Application:
         app = web.Application(
             middlewares=[access.log_orders, access.answer_problems, access.admit], client_max_size=BODY_BYTES_MAX
         )
