@@ -1,0 +1,39 @@
+"""The last line of a playbook: its answer for machines. A run without it did not reach its verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from importlib.metadata import version
+from typing import Any
+
+from athena.analysis.assessment import Assessment
+
+MIMETYPE = "application/vnd.athena.result+json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """An assessment as a notebook's machine-readable result; people see what it was made from."""
+
+    result: dict[str, Any]
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        facts = {**self.result["facts"], "athena": version("athena")}
+        rows = "".join(
+            f"<tr><td>{escape(key.replace('_', ' '))}</td><td>{escape(str(value if value is not None else '–'))}</td></tr>"
+            for key, value in facts.items()
+        )
+        html = (
+            f'<div class="athena"><h2>Record</h2><div class="scroll"><table><tbody>{rows}</tbody></table></div></div>'
+        )
+        return {
+            MIMETYPE: self.result,
+            "text/html": html,
+            "text/plain": f"{self.result['verdict']}: {self.result['reason']}",
+        }
+
+
+def record(assessment: Assessment) -> Record:
+    """Ends a playbook: shows what the assessment was made from and hands its content to whoever ran the notebook."""
+    return Record(assessment.to_dict())

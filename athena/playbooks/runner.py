@@ -1,0 +1,194 @@
+"""Runs a playbook headless and publishes it: `run_playbook("daily_report", {...}, who=..., why=...)`.
+
+Parameters are checked first. The notebook runs in a process of its own with no secrets; its verdict comes from what
+happened, never from the notebook's metadata; files appear whole in `reports/YYYY-MM-DD/` or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from athena.config import Settings
+from athena.errors import PlaybookError, SettingsError
+from athena.playbooks import manifest, parameters, publish, secrets
+from athena.playbooks.registry import Playbook, find
+
+Progress = Callable[[int, int, str], None]
+GRACE_SECONDS = 60.0  # for starting, and for the export, beside the cells' own time
+
+
+@dataclass(frozen=True)
+class PlaybookRun:
+    """What one run came to. `succeeded` is about the run; `verdict` is the playbook's, UNKNOWN where it failed."""
+
+    name: str
+    verdict: str
+    reason: str
+    action: str
+    succeeded: bool
+    trading_date: date
+    notebook: Path
+    html: Path
+    result: Path
+    seconds: float
+    error: str = ""
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0 when the playbook reached its verdict, whatever it is; a failed run has PlaybookError's."""
+        return 0 if self.succeeded else PlaybookError.exit_code
+
+    def __str__(self) -> str:
+        head = f"{self.verdict}: {self.reason}" if self.succeeded else f"FAILED: {self.error}"
+        return f"{self.name} {self.trading_date} {head} ({self.seconds:.1f} s) {self.html}"
+
+
+def run_playbook(
+    name: str | Playbook,
+    given: Mapping[str, object] | None = None,
+    *,
+    reports: Path,
+    settings: Settings,
+    who: str,
+    why: str,
+    progress: Progress | None = None,
+    environment: Mapping[str, str] | None = None,
+    single_file: bool = True,
+) -> PlaybookRun:
+    """Run a playbook, publish it under `reports`, and return what it came to; a failed run is returned, not raised.
+
+    Raises SettingsError on an unknown playbook or parameter, a wrong value, or an empty who or why, before anything
+    runs; PlaybookError where `reports` cannot be written. `progress(cell, cells, label)` is called as it goes.
+    `single_file` puts plotly's script into the page; else pages share `reports/assets/`.
+    """
+    playbook = name if isinstance(name, Playbook) else find(name)
+    values = parameters.check(playbook.parameters, given or {})
+    for label, text in (("who", who), ("why", why)):
+        if not text.strip():
+            raise SettingsError(f"a playbook run needs to know {label}.", f"Pass {label}=...")
+    if values.get("journal") == "":
+        values["journal"] = str(settings.journal_path.resolve())
+    day, sequence = manifest.journal_state(values)
+    if values.get("trading_date") == "" and day:
+        values["trading_date"] = day  # so that rendering it again tomorrow still means this day
+    surroundings = os.environ if environment is None else environment
+    begun, started_at = time.perf_counter(), datetime.now(UTC)
+    try:
+        reports.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".run-", dir=reports.resolve()))
+    except OSError as error:
+        raise PlaybookError(
+            f"reports cannot be written to {reports}: {error.strerror}.", "Free or mend the disk."
+        ) from error
+    try:
+        outcome = _work(playbook, values, folder, secrets.clean_environment(surroundings), progress)
+        seconds = time.perf_counter() - begun
+        struck = secrets.secret_values(surroundings, () if settings.venue == "simulator" else (settings.secret_key,))
+        record = manifest.build(playbook, values, outcome, who, why, sequence, started_at, seconds)
+        files = publish.publish(folder, reports, record, secrets=struck, single_file=single_file)
+    except OSError as error:
+        raise PlaybookError(
+            f"the report cannot be written: {error}.", "Free or mend the disk, then run again."
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    clean = json.loads(files["json"].read_text(encoding="utf-8"))
+    return PlaybookRun(
+        name=playbook.name,
+        verdict=clean["verdict"],
+        reason=clean["reason"],
+        action=clean["action"],
+        succeeded=clean["run"]["succeeded"],
+        trading_date=date.fromisoformat(clean["trading_date"]),
+        notebook=files["ipynb"],
+        html=files["html"],
+        result=files["json"],
+        seconds=time.perf_counter() - begun,
+        error=clean["run"]["error"]["message"] if clean["run"]["error"] else "",
+        numbers=clean["numbers"],
+    )
+
+
+def _work(
+    playbook: Playbook,
+    values: Mapping[str, parameters.Value],
+    folder: Path,
+    environment: Mapping[str, str],
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Runs the worker to its end or its time limit and returns the outcome, one for its own death included."""
+    order = {
+        "notebook": str(playbook.path),
+        "parameters": dict(values),
+        "folder": str(folder),
+        "output": f"{playbook.name}.ipynb",
+        "cell_timeout_seconds": playbook.cell_timeout_seconds,
+    }
+    (folder / "order.json").write_text(json.dumps(order), encoding="utf-8")
+    limit = playbook.cell_timeout_seconds * 2 + GRACE_SECONDS
+    command = [sys.executable, "-m", "athena.playbooks.worker", str(folder / "order.json")]
+    with (folder / "stderr.txt").open("wb") as stderr:
+        worker = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env=dict(environment),
+            start_new_session=True,
+        )
+    ended = threading.Timer(limit, _kill, (worker,))
+    ended.daemon = True
+    ended.start()
+    begun = time.monotonic()
+    last: list[Any] = [0, 0, ""]
+    try:
+        for line in worker.stdout or ():
+            if line.startswith(b'{"progress"'):
+                last = json.loads(line)["progress"]
+                if progress:
+                    progress(*last)
+        code = worker.wait()
+    finally:
+        ended.cancel()
+        _kill(worker)
+    try:
+        found: dict[str, Any] = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError):
+        words = (folder / "stderr.txt").read_text(encoding="utf-8", errors="replace").strip()[-2000:]
+        late = time.monotonic() - begun >= limit
+        message = (
+            f"the run took longer than {limit:.0f} s"
+            if late
+            else f"the run's process died ({_death(code)}) at cell {last[0]}"
+        )
+        error = {"kind": "WorkerDied", "message": message, "cell": None, "source": str(last[2]), "traceback": [words]}
+        return {"error": error, "result": None, "figures": 0, "seconds": {}}
+
+
+def _kill(worker: subprocess.Popen[bytes]) -> None:
+    """Ends the worker and what it started; its kernel notices its parent's end by itself."""
+    if worker.poll() is None:
+        try:
+            os.killpg(worker.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it ended between the two lines
+        worker.wait()
+
+
+def _death(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit {code}"
