@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,17 @@ class Command:
 
 def option(*flags: str, **keywords: Any) -> Option:
     return flags, keywords
+
+
+def dollars(text: str) -> Decimal:
+    """A positive amount typed by an operator."""
+    try:
+        amount = Decimal(text.replace(",", "").removeprefix("$"))
+    except InvalidOperation:
+        raise ArgumentTypeError(f"'{text}' is not an amount of dollars") from None
+    if not (amount.is_finite() and amount > 0):
+        raise ArgumentTypeError(f"'{text}' is not a positive amount of dollars")
+    return amount
 
 
 _REASON = option("--reason", default="", help="why, for the record")
@@ -169,8 +181,9 @@ COMMANDS = (
             option(
                 "--replay", type=Path, nargs="+", default=None, metavar="FILE", help="bars or quotes, CSV or Parquet"
             ),
+            option("--requests-per-minute", type=int, default=200, metavar="N", help="rate limit of an account"),
             option("--skip-closed", action="store_true", help="jump over nights and weekends"),
-            option("--cash", type=Decimal, default=Decimal(100_000), help="a new account's dollars"),
+            option("--cash", type=dollars, default=Decimal(100_000), help="a new account's dollars"),
         ),
     ),
     Command(

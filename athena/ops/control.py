@@ -102,7 +102,7 @@ def verify_journal(settings: Settings, arguments: argparse.Namespace) -> int:
     """Check the hash chain and that the tables equal the events folded again; exit 3 when they do not."""
     from athena.journal.journal import Journal
 
-    journal = Journal.open(settings.journal_path, read_only=True)
+    journal = Journal.open(settings.journal_path, actor="verify-journal", read_only=True)
     try:
         found = journal.verify()
     finally:

@@ -37,12 +37,12 @@ def simulator(settings: Settings, arguments: argparse.Namespace) -> int:
         raise SettingsError(
             f"--speed is {arguments.speed}; expected more than 0 and at most {MAX_SPEED}. 1 is real time."
         )
-    if not arguments.cash > 0:
-        raise SettingsError(f"--cash is {arguments.cash}; a positive number of dollars is expected.")
     options = ServerOptions(
         port=urlsplit(settings.simulator_url).port or 8710 if arguments.port is None else arguments.port,
         keys={settings.key_id: settings.secret_key},
         opening_cash=arguments.cash,
+        requests_per_minute=arguments.requests_per_minute,
+        data_requests_per_minute=arguments.requests_per_minute,
         state_path=arguments.state,
         order_log=arguments.order_log,
         seed=arguments.seed,
