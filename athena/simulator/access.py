@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ class Venue:
 
 
 VENUE = web.AppKey("venue", Venue)
+TICK: web.AppKey[Callable[[], None]] = web.AppKey("tick")
 ACCOUNT = web.RequestKey("account", VenueAccount)
 KEY = web.RequestKey("key", str)
 CLIENT_ORDER_ID = web.RequestKey("client_order_id", str)
@@ -80,15 +81,18 @@ def problem(status: int, code: int | None, message: str, extra: Mapping[str, Any
 async def log_orders(request: web.Request, handler: Handler) -> web.StreamResponse:
     """One line for each request received that may change an order, whatever became of it. Outermost of all."""
     venue = request.app[VENUE]
-    if venue.order_log is None or request.method == "GET" or not request.path.startswith(ORDER_PATHS):
+    if venue.order_log is None or not _changes_orders(request):
         return await handler(request)
     line = {"boottime_ns": boottime_ns(), "unix_ns": time.time_ns(), "method": request.method, "path": request.path}
     response = await handler(request)
     line["client_order_id"] = request.get(CLIENT_ORDER_ID)
     line["account"] = request.get(KEY)
     line["outcome"] = _outcome(response)
-    with venue.order_log.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    try:
+        with venue.order_log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    except OSError as error:  # an order that stands must not look refused because its line could not be written
+        log.error("the order log %s: %s", venue.order_log, error)
     return response
 
 
@@ -136,6 +140,8 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not allowance.allowed:
             venue.count("rate_limited")
             return problem(429, 42910000, "too many requests." if _is_data(request) else "rate limit exceeded")
+    if _changes_orders(request):
+        request.app[TICK]()  # the streams tell the market an order meets before they tell its fills
     return await venue.faults.request(request, handler)
 
 
@@ -149,6 +155,10 @@ async def add_rate_limit_headers(request: web.Request, response: web.StreamRespo
 def boottime_ns() -> int:
     """Nanoseconds since boot, comparable between processes of one machine (Linux counts sleep, others may not)."""
     return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def _changes_orders(request: web.Request) -> bool:
+    return request.method not in ("GET", "HEAD") and request.path.startswith(ORDER_PATHS)
 
 
 def _is_data(request: web.Request) -> bool:

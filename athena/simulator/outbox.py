@@ -11,9 +11,11 @@ CLOSE_SECONDS = 1.0
 
 
 class Outbox:
-    """Frames waiting for one client. When `bound` frames wait the client is too slow: told `farewell` and cut off."""
+    """Frames waiting for one client. When `bound` wait the client is too slow: told `farewell`, if any, and cut off."""
 
-    def __init__(self, request: web.Request, socket: web.WebSocketResponse, bound: int, farewell: bytes | str) -> None:
+    def __init__(
+        self, request: web.Request, socket: web.WebSocketResponse, bound: int, farewell: bytes | str | None
+    ) -> None:
         self._transport = request.transport
         self._socket = socket
         self._queue: asyncio.Queue[bytes | str] = asyncio.Queue(bound)
@@ -60,7 +62,8 @@ class Outbox:
         # (aiohttp shares one drain future: the cancelled sender may have cancelled ours too. Hence `finally`.)
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
-                await self._send(self._farewell)
+                if self._farewell is not None:
+                    await self._send(self._farewell)
                 await self._socket.close(code=1008, message=b"slow client")
         except (TimeoutError, ConnectionError):
             pass

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,7 +20,7 @@ from aiohttp import web
 
 from athena.errors import SimulatorError
 from athena.simulator import access, routes_account, routes_admin, routes_data, routes_trading
-from athena.simulator.access import VENUE, Venue
+from athena.simulator.access import TICK, VENUE, Venue
 from athena.simulator.clock import Now, VenueClock
 from athena.simulator.exchange import Exchange
 from athena.simulator.faults import Faults, NoFaults
@@ -30,11 +31,14 @@ from athena.simulator.state import saved_at
 from athena.simulator.tape import Tape
 from athena.simulator.trade_stream import TradeStream
 
+log = logging.getLogger(__name__)
+
 DEFAULT_KEYS: Mapping[str, str] = {"SIMULATOR": "simulator-secret"}
 DEFAULT_PORT = 8710
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TICK_SECONDS = 0.05
 BODY_BYTES_MAX = 1 << 20
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,12 @@ class SimulatorServer:
             raise SimulatorError(f"The simulator serves loopback only, not '{options.host}'.", "Use --host 127.0.0.1.")
         self.options = options
         self.clock = clock
+        if options.order_log is not None:
+            try:
+                options.order_log.open("a").close()
+            except OSError as error:
+                reason = f"The order log {options.order_log} cannot be written: {error.strerror}."
+                raise SimulatorError(reason, "Name a file in a directory that exists.") from None
         keys = dict(options.keys or DEFAULT_KEYS)
         self.exchange = Exchange(
             tape, clock, options.state_path, keys=keys, opening_cash=options.opening_cash, seed=options.seed
@@ -104,26 +114,14 @@ class SimulatorServer:
         return f"http://{host}:{self._port}"
 
     async def start(self) -> None:
-        """Binds the port and begins to tick."""
-        self.tick()  # refuses a time the tape does not cover, and imports the calendar before the first request
-        runner = web.AppRunner(self.application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
-        await runner.setup()
+        """Binds the port and begins to tick. A server that could not start, or was stopped, does not start again."""
         try:
-            site = web.TCPSite(runner, self.options.host, self.options.port)
-            await site.start()
-        except OSError as error:
-            await runner.cleanup()
-            if error.errno == errno.EADDRINUSE:
-                raise SimulatorError(
-                    f"Port {self.options.port} on {self.options.host} is in use.",
-                    f"Stop what listens there, or choose another: athena simulator --port {self.options.port + 1}.",
-                ) from None
-            raise SimulatorError(
-                f"Port {self.options.port} on {self.options.host} cannot be had: {error.strerror}.",
-                "Choose another: athena simulator --port 8711.",
-            ) from None
-        self._port = runner.addresses[0][1]
-        self._runner = runner
+            self.tick()  # refuses a time the tape does not cover, and imports the calendar before the first request
+            self._runner = await self._bind()
+        except BaseException:
+            self.exchange.close()
+            raise
+        self._port = self._runner.addresses[0][1]
         self._ticker = asyncio.create_task(self._tick_forever())
 
     async def stop(self) -> None:
@@ -151,16 +149,33 @@ class SimulatorServer:
         self.exchange.advance()
         self.venue.count("ticks")
 
+    async def _bind(self) -> web.AppRunner:
+        host, port = self.options.host, self.options.port
+        runner = web.AppRunner(self.application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            await runner.cleanup()
+            reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
+            hint = f"Stop what listens there, or choose another: athena simulator --port {port + 1}."
+            raise SimulatorError(f"Port {port} on {host} {reason}.", hint) from None
+        return runner
+
     async def _tick_forever(self) -> None:
-        while True:
-            self.tick()
-            await asyncio.sleep(TICK_SECONDS)
+        try:
+            while True:
+                self.tick()
+                await asyncio.sleep(TICK_SECONDS)
+        except Exception as error:
+            log.error("the market stands still: %s", error)
+            raise
 
     def _routed(self) -> web.Application:
         app = web.Application(
             middlewares=[access.log_orders, access.answer_problems, access.admit], client_max_size=BODY_BYTES_MAX
         )
-        app[VENUE] = self.venue
+        app[VENUE], app[TICK] = self.venue, self.tick
         app.on_response_prepare.append(access.add_rate_limit_headers)
         for module in (routes_trading, routes_account, routes_data, routes_admin):
             app.add_routes(module.routes)
@@ -188,18 +203,18 @@ async def serve(
     server = SimulatorServer(tape, VenueClock(start, speed, skip_closed=skip_closed), options)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     await server.start()
-    waiting = {asyncio.create_task(stop.wait()), asyncio.create_task(server.finished())}
+    waiting = [asyncio.create_task(stop.wait()), asyncio.create_task(server.finished())]
     try:
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, stop.set)
         announce(server)
         done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
         for task in waiting:
             task.cancel()
         await server.stop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)

@@ -63,7 +63,7 @@ class TradeStream:
             return problem(429, 42910000, "connection limit exceeded")
         socket = web.WebSocketResponse(heartbeat=30.0, max_msg_size=1 << 20)
         await socket.prepare(request)
-        outbox = Outbox(request, socket, self._frames_waiting_max, b"")
+        outbox = Outbox(request, socket, self._frames_waiting_max, farewell=None)
         connection = Connection(outbox, venue)
         unsubscribe = None
         try:

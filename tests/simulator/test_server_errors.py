@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -187,6 +188,12 @@ def test_only_loopback_is_served(tape: SyntheticTape) -> None:
     """A host that others could reach is refused."""
     with pytest.raises(SimulatorError, match="loopback"):
         SimulatorServer(tape, VenueClock(SESSION_MORNING), ServerOptions(host="0.0.0.0"))
+
+
+def test_an_order_log_that_cannot_be_written_is_named(tape: SyntheticTape, tmp_path: Path) -> None:
+    """An order log in a directory that does not exist stops the start with the path and the reason."""
+    with pytest.raises(SimulatorError, match=r"none/orders\.jsonl cannot be written"):
+        SimulatorServer(tape, VenueClock(SESSION_MORNING), ServerOptions(order_log=tmp_path / "none" / "orders.jsonl"))
 
 
 SERVE = """

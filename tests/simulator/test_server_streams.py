@@ -213,6 +213,19 @@ def test_accelerated_time_tells_the_latest_only(tape: SyntheticTape) -> None:
     assert times[-1] - times[0] > timedelta(seconds=60)
 
 
+def test_the_quote_an_order_meets_is_told_before_its_fill(manual: RunningSimulator) -> None:
+    """An order that arrives between two ticks fills at the quote that the stream then tells as the latest."""
+    with market(manual) as client:
+        client.ask({"action": "subscribe", "quotes": ["KO"]})
+        later = manual.clock.now() + timedelta(seconds=40)
+        manual.call(manual.clock.set, later)  # type: ignore[attr-defined]
+        Rest(manual.url).order(qty="1")
+        quote = client.receive()[-1]
+        [fill] = Rest(manual.url).get("/v2/account/activities/FILL").json()
+    assert quote["t"] <= later
+    assert float(fill["price"]) == quote["ap"]
+
+
 def test_bars_when_a_minute_is_over(manual: RunningSimulator) -> None:
     """A minute's bar arrives when the minute is over, once, equal to the historical one; the day's bar with it."""
     start = manual.clock.now()
