@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from aiohttp import web
 
 from athena.errors import AuthenticationFailed, BrokerUnavailable
 from athena.live.brokers.alpaca import AlpacaBroker
+from athena.live.brokers.alpaca_sockets import DataSocket, TradingSocket
 from athena.live.brokers.base import (
     OrderUpdated,
     QuoteReceived,
@@ -18,7 +20,7 @@ from athena.live.brokers.base import (
     TradeReceived,
     Unreadable,
 )
-from athena.live.brokers.streams import Mailbox
+from athena.live.brokers.streams import Mailbox, Supervisor
 from athena.model import BrokerState, Order, OrderStatus, OrderType, Quote, Side, TimeInForce
 from athena.simulator.server import ServerOptions, SimulatorServer
 from tests.support.broker import Events, approve, connected, settings_for
@@ -99,19 +101,22 @@ def test_a_wrong_key_is_told_to_the_caller_within_seconds():
 
 
 def test_a_key_the_stream_alone_refuses_is_told_too():
-    """A stream that says unauthorized ends connect() with AuthenticationFailed instead of trying for ever."""
+    """A stream that says unauthorized tells whoever waits for it at once, and shows it as its state."""
     with running_simulator() as simulator:
 
-        async def drive():
-            settings = settings_for(simulator.url)
-            broker = AlpacaBroker(settings)
-            await broker.get_account()
-            object.__setattr__(settings, "secret_key", "wrong")  # the lanes' clients are made already, the streams' not
-            await broker.connect(Events())
+        async def drive(make_socket):
+            events, settings = Events(), settings_for(simulator.url, secret="wrong")
+            stream = Supervisor("one", lambda ready: make_socket(settings, events, ready), events, 2.0)
+            stream.start()
+            with pytest.raises(AuthenticationFailed, match="stream"):
+                await stream.wait_ready(2.0)
+            assert stream.state is BrokerState.ERROR
+            await stream.stop()
+            assert events.of(StateChanged)[-1].state is BrokerState.DISCONNECTED
 
         begun = time.monotonic()
-        with pytest.raises(AuthenticationFailed, match="stream"):
-            asyncio.run(drive())
+        asyncio.run(drive(TradingSocket))
+        asyncio.run(drive(lambda s, emit, ready: DataSocket(s, lambda: frozenset(["AAPL"]), emit, ready)))
         assert time.monotonic() - begun < 3
 
 
@@ -206,6 +211,39 @@ def test_reconnect_opens_new_connections_and_follows_the_symbols():
                 assert late == []
                 await broker.subscribe([])
                 assert broker.streams == {"trading": "connected", "data": "disconnected"}
+
+        asyncio.run(drive())
+
+
+class Switch:
+    """Faults that answer every REST request with 503 while on; streams are left alone."""
+
+    on = False
+
+    async def request(self, request, handler):
+        if self.on and request.path not in {"/stream", "/v2/iex"}:
+            return web.Response(status=503, text="maintenance")
+        return await handler(request)
+
+    def messages(self, stream, message):
+        return (message,)
+
+
+def test_requests_that_fail_take_the_state_down_and_their_return_takes_it_up():
+    """With the streams up and REST failing the broker is not connected; it finds out by itself when REST is back."""
+    switch = Switch()
+    with running_simulator(faults=switch) as simulator:
+
+        async def drive():
+            async with connected(settings_for(simulator.url)) as (broker, events):
+                switch.on = True
+                with pytest.raises(BrokerUnavailable):
+                    await broker.get_positions()
+                assert broker.state is BrokerState.RECONNECTING
+                switch.on = False
+                back = time.monotonic()
+                await events.wait(StateChanged, lambda e: (e.stream, e.state.number) == ("broker", 2), since=back)
+                assert broker.state is BrokerState.CONNECTED
 
         asyncio.run(drive())
 

@@ -7,6 +7,7 @@ import pytest
 from msgpack import Timestamp
 
 from athena.live.brokers import alpaca_wire as wire
+from athena.live.brokers.alpaca_fields import Malformed
 from athena.model import OrderIntent, OrderStatus, OrderType, Side, TimeInForce
 from tests.support.faulty_venue import wire_order
 
@@ -37,7 +38,7 @@ def test_unknown_words_are_read_carefully_and_leave_a_doubt():
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "ten", True, [], {}])
 def test_a_quantity_that_is_no_number_is_malformed(number):
     """Nothing that is not a finite number becomes an amount."""
-    with pytest.raises(wire.Malformed, match="qty"):
+    with pytest.raises(Malformed, match="qty"):
         wire.order(wire_order(qty=number))
 
 
@@ -47,7 +48,7 @@ def test_times_have_nine_digits_zones_or_are_refused():
     assert order.submitted_at == datetime(2020, 3, 9, 14, 0, 0, 123456, UTC)
     raw = {"T": "q", "bp": 1.5, "ap": 1.6, "bs": 1, "as": 2, "t": Timestamp(1583762400, 1000)}
     assert wire.quote("A", raw).at == datetime(2020, 3, 9, 14, 0, 0, 1, UTC)
-    with pytest.raises(wire.Malformed, match="zone"):
+    with pytest.raises(Malformed, match="zone"):
         wire.order(wire_order(submitted_at="2020-03-09T10:00:00"))
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from athena.config import Settings
-from athena.errors import AmbiguousSubmission, AthenaError, BrokerError, BrokerUnavailable, OrderRejected
+from athena.errors import AmbiguousSubmission, BrokerError, BrokerUnavailable, OrderRejected
 from athena.live.brokers import alpaca_wire as wire
-from athena.live.brokers.alpaca_rest import AlpacaRest, skew_seconds
+from athena.live.brokers.alpaca_health import look
+from athena.live.brokers.alpaca_rest import AlpacaRest
 from athena.live.brokers.alpaca_sockets import DataSocket, TradingSocket
 from athena.live.brokers.base import (
     BrokerEvent,
@@ -30,8 +32,7 @@ if TYPE_CHECKING:
     from athena.live.brokers.handle import AlpacaHandle
 
 START_WITHIN_SECONDS = 1.0  # an order that cannot leave in this time is not sent at all
-SKEW_SECONDS_MAX = 2.0
-HEADROOM_MIN = 20
+PROBE_SECONDS = 1.0
 
 
 class AlpacaBroker(AlpacaRest):
@@ -52,6 +53,7 @@ class AlpacaBroker(AlpacaRest):
         self._symbols: frozenset[str] = frozenset()
         self._told = BrokerState.DISCONNECTED
         self._connected_since: float | None = None
+        self._probe: asyncio.Task[None] | None = None
         self.unreadable = 0
         self.last_unreadable = ""
 
@@ -107,6 +109,8 @@ class AlpacaBroker(AlpacaRest):
 
     async def close(self) -> None:
         """End the streams and lanes. The object is spent."""
+        if self._probe is not None:
+            self._probe.cancel()
         for stream in (self._market, self._trading):
             if stream is not None:
                 await stream.stop()
@@ -121,11 +125,9 @@ class AlpacaBroker(AlpacaRest):
         for stream in (self._trading, self._market):
             if stream is not None:
                 stream.restart()
-        try:
+        with suppress(BrokerError):  # `state` and the events say why
             await self._trading.wait_ready(self._open_seconds)
             await self.get_clock()
-        except BrokerError:
-            pass  # `state` and the events say why
         self._compose("asked to reconnect")
         return self.state is BrokerState.CONNECTED
 
@@ -224,10 +226,8 @@ class AlpacaBroker(AlpacaRest):
             self._open_seconds,
         )
         self._market.start()
-        try:
+        with suppress(BrokerUnavailable):  # it keeps trying, its state says so, and old quotes are refused
             await self._market.wait_ready(self._open_seconds)
-        except BrokerUnavailable:
-            pass  # it keeps trying, its state says so, and old quotes are refused
 
     def _deliver(self, event: BrokerEvent) -> None:
         """On the engine's loop: note what the broker itself needs to know, then hand on."""
@@ -253,8 +253,19 @@ class AlpacaBroker(AlpacaRest):
 
     def _note_answer(self, answered: bool, reason: str) -> None:
         super()._note_answer(answered, reason)
-        if self._trading is not None:
-            self._compose(reason)
+        if self._trading is None:
+            return
+        self._compose(reason)
+        if not answered and self._probe is None:
+            self._probe = asyncio.create_task(self._ask_until_answered())
+
+    async def _ask_until_answered(self) -> None:
+        """Ask for the clock each second: an engine that waits for CONNECTED asks nothing itself."""
+        while not self._rest_answers:
+            await asyncio.sleep(PROBE_SECONDS)
+            with suppress(BrokerError):
+                await self.get_clock()
+        self._probe = None
 
     def _report(self, unreadable: Unreadable) -> None:
         super()._report(unreadable)
@@ -269,53 +280,6 @@ class AlpacaBroker(AlpacaRest):
 def make_broker(settings: Settings) -> AlpacaBroker:
     """The engine's broker for the settings' venue: simulator, paper or live; only the addresses differ."""
     return AlpacaBroker(settings)
-
-
-async def look(
-    broker: AlpacaRest, state: BrokerState, uptime: float, streams: dict[str, str], problems: list[str]
-) -> BrokerHealth:
-    """One timed look at the venue; a failure is a problem in the answer, not an exception."""
-    problems = list(problems)
-    latency = skew = market_open = account = None
-    asked = time.time()
-    try:
-        begun = time.perf_counter()
-        clock = await broker.get_clock()
-        latency = time.perf_counter() - begun
-        skew, market_open = skew_seconds(clock, asked, time.time(), broker.venue == "simulator"), clock.is_open
-        account = await broker.get_account()
-    except AthenaError as error:
-        problems.append(str(error))
-    if skew is not None and abs(skew) > SKEW_SECONDS_MAX:
-        problems.append(f"clocks differ by {skew:.1f} s")
-    room = broker.headroom
-    if room.remaining is not None and room.remaining < HEADROOM_MIN:
-        problems.append(f"only {room.remaining} requests left this minute")
-    if account is not None:
-        flags = {
-            "trading is blocked": account.trading_blocked,
-            "the account is blocked": account.account_blocked,
-            "trading is suspended by the user": account.trade_suspended_by_user,
-            f"the account is {account.status}": account.status != "ACTIVE",
-        }
-        problems += [word for word, set_ in flags.items() if set_]
-    return BrokerHealth(
-        broker=broker.name,
-        venue=broker.venue,
-        state=state,
-        checked_at=datetime.now(UTC),
-        uptime_seconds=uptime,
-        latency_seconds=latency,
-        clock_skew_seconds=skew,
-        speed=room.speed,
-        rate_limit=room.limit,
-        rate_limit_remaining=room.remaining,
-        account_number=account.account_number if account else "",
-        account_status=account.status if account else "",
-        market_open=market_open,
-        streams=streams,
-        problems=tuple(problems),
-    )
 
 
 def _up(part: Supervisor) -> bool:

@@ -13,8 +13,9 @@ from alpaca.data.historical import StockHistoricalDataClient
 from alpaca.trading.client import TradingClient
 
 from athena.config import Settings
-from athena.errors import BrokerError, BrokerUnavailable, OrderRejected
+from athena.errors import AuthenticationFailed, BrokerError, BrokerUnavailable, OrderRejected
 from athena.live.brokers import alpaca_wire as wire
+from athena.live.brokers.alpaca_fields import Malformed, cut
 from athena.live.brokers.base import Asset, CancelResult, Rows, Timeframe, Unreadable
 from athena.live.brokers.http import READ_ATTEMPTS, Headroom, Lane, ask, harness
 from athena.model import Account, Bar, CashFlow, Clock, Fill, Order, Position, Quote
@@ -43,6 +44,7 @@ class AlpacaRest:
         self.settings = settings
         self.venue = settings.venue
         self.headroom = Headroom()
+        self._data_headroom = Headroom()  # the data API counts on its own
         self._rest_answers = True
         self._client_ids: dict[str, str] = {}  # broker order id -> client order id: activities know only the first
         lane = self._lane
@@ -114,8 +116,8 @@ class AlpacaRest:
             try:
                 if quote := wire.quote(symbol, row):
                     found[symbol] = quote
-            except wire.Malformed as error:
-                self._report(Unreadable("quotes", f"{symbol}: {error}", wire.cut(row)))
+            except Malformed as error:
+                self._report(Unreadable("quotes", f"{symbol}: {error}", cut(row)))
         return found
 
     async def get_bars(
@@ -163,7 +165,7 @@ class AlpacaRest:
         path = "/account/configurations"
         current = await self._get("configuration", path, lane=self._urgent)
         if not isinstance(current, dict):
-            raise BrokerUnavailable(f"configuration: not understood: {wire.cut(current)}.")
+            raise BrokerUnavailable(f"configuration: not understood: {cut(current)}.")
         body = current | {"suspend_trade": suspend}
         await self._ask(self._urgent, "configuration", lambda client: client.patch(path, body), 1)
         now = await self._get("configuration", path, lane=self._urgent)
@@ -176,11 +178,13 @@ class AlpacaRest:
     # ------------------------------------------------------------------------------------------- asking, and reading
 
     async def _ask(self, lane: Lane[Any], what: str, function: Callable[[Any], T], attempts: int = READ_ATTEMPTS) -> T:
-        """One request on a lane, whose outcome also tells whether the venue answers."""
+        """One request on a lane; outside the data lane its outcome also tells whether the venue answers."""
+        if lane is self._data:
+            return await ask(lane, self._data_headroom, f"{self.name} {what}", function, attempts)
         try:
             answer = await ask(lane, self.headroom, f"{self.name} {what}", function, attempts)
         except BrokerError as error:
-            self._note_answer(not isinstance(error, BrokerUnavailable), str(error))
+            self._note_answer(not isinstance(error, (BrokerUnavailable, AuthenticationFailed)), str(error))
             raise
         self._note_answer(True, "requests are answered")
         return answer
@@ -207,7 +211,7 @@ class AlpacaRest:
         for _ in range(MOST_PAGES):
             page = await self._get("activities", path, query)
             if not isinstance(page, list):
-                raise BrokerUnavailable(f"activities: a list is expected, not {wire.cut(page)}.")
+                raise BrokerUnavailable(f"activities: a list is expected, not {cut(page)}.")
             before = len(found)
             for row in page:
                 found.setdefault(str(row.get("id")) if isinstance(row, dict) else repr(row), row)
@@ -241,7 +245,7 @@ class AlpacaRest:
     def _rows(self, source: str, raw: Any, parse: Callable[[Any], Row]) -> Rows[Row]:
         try:
             rows = wire.rows(source, raw, parse)
-        except wire.Malformed as error:
+        except Malformed as error:
             raise BrokerUnavailable(f"{self.name} {error}.", "The venue's answer is not understood.") from error
         for row in rows.unreadable:
             self._report(row)
@@ -250,13 +254,13 @@ class AlpacaRest:
     def _parsed(self, source: str, raw: Any, parse: Callable[[Any], T]) -> T:
         try:
             return parse(raw)
-        except wire.Malformed as error:
-            self._report(Unreadable(source, str(error), wire.cut(raw)))
+        except Malformed as error:
+            self._report(Unreadable(source, str(error), cut(raw)))
             raise BrokerUnavailable(f"{self.name} {source}: not understood: {error}.") from error
 
     def _mapping(self, source: str, raw: Any, key: str) -> dict[str, Any]:
         if not isinstance(raw, dict) or not isinstance(raw.get(key) or {}, dict):
-            raise BrokerUnavailable(f"{self.name} {source}: an object is expected, not {wire.cut(raw)}.")
+            raise BrokerUnavailable(f"{self.name} {source}: an object is expected, not {cut(raw)}.")
         return raw.get(key) or {}
 
     # ---------------------------------------------------------------------------------- what a subclass may listen to
@@ -278,31 +282,21 @@ class AlpacaRest:
     def _trading_client(self) -> TradingClient:
         s = self.settings
         paper = s.venue != "live"
-        return self._harness(
-            TradingClient(s.key_id, s.secret_key, paper=paper, raw_data=True, url_override=s.trading_url)
-        )
+        client = TradingClient(s.key_id, s.secret_key, paper=paper, raw_data=True, url_override=s.trading_url)
+        return self._harness(client, self.headroom)
 
     def _data_client(self) -> StockHistoricalDataClient:
         s = self.settings
-        client: StockHistoricalDataClient = self._harness(
-            StockHistoricalDataClient(s.key_id, s.secret_key, raw_data=True, url_override=s.data_url)
-        )
-        return client
+        client = StockHistoricalDataClient(s.key_id, s.secret_key, raw_data=True, url_override=s.data_url)
+        return self._harness(client, self._data_headroom)
 
-    def _harness(self, client: C) -> C:
+    def _harness(self, client: C, headroom: Headroom) -> C:
         s = self.settings
         timeout = (s.connect_timeout_seconds, s.read_timeout_seconds)
-        return harness(client, self.headroom, timeout, trust_env=s.venue != "simulator")
+        return harness(client, headroom, timeout, trust_env=s.venue != "simulator")
 
 
 def _rfc3339(at: datetime) -> str:
     if at.tzinfo is None:
         raise ValueError(f"{at} is a naive time; give it a time zone")
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def skew_seconds(clock: Clock, asked_at: float, answered_at: float, simulated: bool) -> float | None:
-    """The venue's clock minus ours, in the middle of the request; None when the venue lives in a time of its own."""
-    skew = clock.at.timestamp() - (asked_at + answered_at) / 2
-    elsewhere = simulated and abs(skew) > 86_400
-    return None if clock.speed != 1 or elsewhere else skew

@@ -19,6 +19,7 @@ from websockets.legacy.exceptions import InvalidStatusCode
 from athena.config import Settings
 from athena.errors import AuthenticationFailed
 from athena.live.brokers import alpaca_wire as wire
+from athena.live.brokers.alpaca_fields import Malformed, cut
 from athena.live.brokers.base import BrokerEvent, QuoteReceived, StreamRestored, TradeReceived, Unreadable
 from athena.live.brokers.streams import Refused
 
@@ -89,17 +90,17 @@ class TradingSocket(_Watched, TradingStream):
         elif kind == "listening" and "trade_updates" in (data or {}).get("streams", ()):
             self._ready()
         elif kind == "listening":
-            raise Refused(f"the venue does not stream trade_updates to this account: {wire.cut(data)}")
+            raise Refused(f"the venue does not stream trade_updates to this account: {cut(data)}")
         else:
-            self._emit(Unreadable("trading stream", f"stream {kind!r} is not known", wire.cut(msg)))
+            self._emit(Unreadable("trading stream", f"stream {kind!r} is not known", cut(msg)))
 
     def _take_update(self, data: Any) -> None:
         doubts: list[str] = []
         try:
             self._emit(wire.order_update(data, doubts))
-        except wire.Malformed as error:
+        except Malformed as error:
             # Something happened to an order and we cannot say what: as good as a gap, so the engine reconciles.
-            self._emit(Unreadable("trading stream", str(error), wire.cut(data)))
+            self._emit(Unreadable("trading stream", str(error), cut(data)))
             self._emit(StreamRestored("trading"))
         for doubt in wire.unreadable("trading stream", doubts, data):
             self._emit(doubt)
@@ -155,8 +156,8 @@ class DataSocket(_Watched, StockDataStream):
                 self._ready()
             elif kind == "error":
                 raise Refused(f"the data stream says: {msg.get('msg')} ({msg.get('code')})")
-        except wire.Malformed as error:
-            self._emit(Unreadable("data stream", str(error), wire.cut(msg)))
+        except Malformed as error:
+            self._emit(Unreadable("data stream", str(error), cut(msg)))
 
 
 class _explained:

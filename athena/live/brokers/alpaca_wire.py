@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
-from enum import StrEnum
+from decimal import Decimal
 from typing import Any, TypeVar
 
+from athena.live.brokers import alpaca_fields as read
+from athena.live.brokers.alpaca_fields import Doubts, Malformed, Raw, cut
 from athena.live.brokers.base import Asset, CancelResult, OrderUpdated, Rows, Timeframe, Unreadable
 from athena.model import (
     NEW_YORK,
@@ -28,15 +29,11 @@ from athena.model import (
     OrderType,
     Position,
     Quote,
-    Side,
     TimeInForce,
     Trade,
 )
 
 T = TypeVar("T")
-E = TypeVar("E", bound=StrEnum)
-Raw = Mapping[str, Any]
-Doubts = list[str]
 
 ATHENAS_OWN = frozenset({OrderStatus.INTENDED, OrderStatus.REFUSED, OrderStatus.UNKNOWN, OrderStatus.NOT_SENT})
 FILL_EVENTS = frozenset({"fill", "partial_fill"})
@@ -44,10 +41,6 @@ CASH_FLOW_TYPES = (
     "CSD,CSW,JNLC,ACATC,DIV,DIVCGL,DIVCGS,DIVFEE,DIVFT,DIVNRA,DIVROC,DIVTW,DIVTXEX,CGD,"
     "INT,INTNRA,INTTW,FEE,CFEE,PTC,PTR"
 )
-
-
-class Malformed(ValueError):
-    """A row of the venue that cannot become a fact; says which field, and its value."""
 
 
 def rows(source: str, raw: Any, parse: Callable[[Raw], T]) -> Rows[T]:
@@ -67,23 +60,23 @@ def rows(source: str, raw: Any, parse: Callable[[Raw], T]) -> Rows[T]:
 def order(raw: Raw, doubts: Doubts | None = None) -> Order:
     doubts = [] if doubts is None else doubts
     return Order(
-        client_order_id=_text(raw, "client_order_id"),
-        broker_order_id=_text(raw, "id"),
-        symbol=_text(raw, "symbol"),
-        side=_side(raw),
+        client_order_id=read.text(raw, "client_order_id"),
+        broker_order_id=read.text(raw, "id"),
+        symbol=read.text(raw, "symbol"),
+        side=read.side(raw),
         # The careful readings: a market order is the worst price, GTC stands longest, UNKNOWN counts as open.
-        type=_word(OrderType, raw.get("type") or raw.get("order_type"), OrderType.MARKET, "type", doubts),
-        time_in_force=_word(TimeInForce, raw.get("time_in_force"), TimeInForce.GTC, "time_in_force", doubts),
+        type=read.word(OrderType, raw.get("type") or raw.get("order_type"), OrderType.MARKET, "type", doubts),
+        time_in_force=read.word(TimeInForce, raw.get("time_in_force"), TimeInForce.GTC, "time_in_force", doubts),
         status=order_status(raw.get("status"), doubts),
-        quantity=_maybe_number(raw, "qty"),
-        filled_quantity=_maybe_number(raw, "filled_qty") or ZERO,
-        average_fill_price=_maybe_number(raw, "filled_avg_price"),
-        limit_price=_maybe_number(raw, "limit_price"),
-        stop_price=_maybe_number(raw, "stop_price"),
-        notional=_maybe_number(raw, "notional"),
+        quantity=read.maybe_number(raw, "qty"),
+        filled_quantity=read.maybe_number(raw, "filled_qty") or ZERO,
+        average_fill_price=read.maybe_number(raw, "filled_avg_price"),
+        limit_price=read.maybe_number(raw, "limit_price"),
+        stop_price=read.maybe_number(raw, "stop_price"),
+        notional=read.maybe_number(raw, "notional"),
         extended_hours=raw.get("extended_hours") is True,
-        submitted_at=_maybe_time(raw, "submitted_at"),
-        updated_at=_maybe_time(raw, "updated_at"),
+        submitted_at=read.maybe_time(raw, "submitted_at"),
+        updated_at=read.maybe_time(raw, "updated_at"),
         replaced_by=raw.get("replaced_by") or None,
         replaces=raw.get("replaces") or None,
     )
@@ -91,48 +84,48 @@ def order(raw: Raw, doubts: Doubts | None = None) -> Order:
 
 def order_status(word: Any, doubts: Doubts) -> OrderStatus:
     """The venue's status; a word it should not know, Athena's own included, is UNKNOWN, which counts as open."""
-    status = _word(OrderStatus, word, OrderStatus.UNKNOWN, "status", doubts)
+    status = read.word(OrderStatus, word, OrderStatus.UNKNOWN, "status", doubts)
     return OrderStatus.UNKNOWN if status in ATHENAS_OWN else status
 
 
 def order_update(data: Raw, doubts: Doubts) -> OrderUpdated:
     """The `data` of one trade_updates frame."""
-    _object(data, "trade update")
-    event = _text(data, "event")
-    raw_order = _object(data.get("order"), "order")
+    read.mapping(data, "trade update")
+    event = read.text(data, "event")
+    raw_order = read.mapping(data.get("order"), "order")
     current = order(raw_order, doubts)
-    at = _maybe_time(data, "timestamp") or current.updated_at
+    at = read.maybe_time(data, "timestamp") or current.updated_at
     if at is None:
         raise Malformed("timestamp is missing")
     done = None
     if event in FILL_EVENTS:
         done = Fill(
-            execution_id=execution_id(current.broker_order_id, _number(raw_order, "filled_qty")),
+            execution_id=execution_id(current.broker_order_id, read.number(raw_order, "filled_qty")),
             client_order_id=current.client_order_id,
             broker_order_id=current.broker_order_id,
             symbol=current.symbol,
             side=current.side,
-            quantity=_positive(data, "qty"),
-            price=_positive(data, "price"),
+            quantity=read.positive(data, "qty"),
+            price=read.positive(data, "price"),
             at=at,
         )
-    return OrderUpdated(current, event, done, at, _maybe_number(data, "position_qty"))
+    return OrderUpdated(current, event, done, at, read.maybe_number(data, "position_qty"))
 
 
 def fill(raw: Raw, client_order_id: str) -> Fill:
     """One FILL activity. Activities do not carry the client order id; the caller knows it."""
-    broker_order_id = _text(raw, "order_id")
+    broker_order_id = read.text(raw, "order_id")
     if not client_order_id:
         raise Malformed(f"order {broker_order_id} of this fill is not known to the venue")
     return Fill(
-        execution_id=execution_id(broker_order_id, _number(raw, "cum_qty")),
+        execution_id=execution_id(broker_order_id, read.number(raw, "cum_qty")),
         client_order_id=client_order_id,
         broker_order_id=broker_order_id,
-        symbol=_text(raw, "symbol"),
-        side=_side(raw),
-        quantity=_positive(raw, "qty"),
-        price=_positive(raw, "price"),
-        at=_time(raw, "transaction_time"),
+        symbol=read.text(raw, "symbol"),
+        side=read.side(raw),
+        quantity=read.positive(raw, "qty"),
+        price=read.positive(raw, "price"),
+        at=read.moment(raw, "transaction_time"),
     )
 
 
@@ -153,60 +146,61 @@ def cash_flow(raw: Raw) -> CashFlow:
         except ValueError:
             raise Malformed(f"date is {day!r}") from None
     else:
-        at = _time(raw, "transaction_time")
+        at = read.moment(raw, "transaction_time")
     return CashFlow(
-        id=_text(raw, "id"),
-        kind=_text(raw, "activity_type"),
-        amount=_number(raw, "net_amount"),
+        id=read.text(raw, "id"),
+        kind=read.text(raw, "activity_type"),
+        amount=read.number(raw, "net_amount"),
         at=at,
         description=str(raw.get("description") or ""),
     )
 
 
 def account(raw: Raw, venue: str) -> Account:
-    _object(raw, "account")
+    read.mapping(raw, "account")
     return Account(
-        account_number=_text(raw, "account_number"),
+        account_number=read.text(raw, "account_number"),
         venue=venue,
-        status=_text(raw, "status"),
+        status=read.text(raw, "status"),
         currency=str(raw.get("currency") or "USD"),
-        cash=_number(raw, "cash"),
-        equity=_number(raw, "equity"),
-        last_equity=_number(raw, "last_equity"),
-        buying_power=_number(raw, "buying_power"),
-        long_market_value=_maybe_number(raw, "long_market_value") or ZERO,
-        short_market_value=_maybe_number(raw, "short_market_value") or ZERO,
-        trading_blocked=_restriction(raw, "trading_blocked"),
-        account_blocked=_restriction(raw, "account_blocked"),
-        trade_suspended_by_user=_restriction(raw, "trade_suspended_by_user"),
+        cash=read.number(raw, "cash"),
+        equity=read.number(raw, "equity"),
+        last_equity=read.number(raw, "last_equity"),
+        buying_power=read.number(raw, "buying_power"),
+        long_market_value=read.maybe_number(raw, "long_market_value") or ZERO,
+        short_market_value=read.maybe_number(raw, "short_market_value") or ZERO,
+        trading_blocked=read.restriction(raw, "trading_blocked"),
+        account_blocked=read.restriction(raw, "account_blocked"),
+        trade_suspended_by_user=read.restriction(raw, "trade_suspended_by_user"),
         shorting_enabled=raw.get("shorting_enabled") is True,
     )
 
 
 def position(raw: Raw) -> Position:
-    quantity = _number(raw, "qty")
+    quantity = read.number(raw, "qty")
     if raw.get("side") in {"long", "short"}:  # some versions sign the quantity of a short, some do not
         quantity = abs(quantity) if raw["side"] == "long" else -abs(quantity)
     return Position(
-        symbol=_text(raw, "symbol"),
+        symbol=read.text(raw, "symbol"),
         quantity=quantity,
-        average_entry_price=_number(raw, "avg_entry_price"),
-        current_price=_maybe_number(raw, "current_price"),
+        average_entry_price=read.number(raw, "avg_entry_price"),
+        current_price=read.maybe_number(raw, "current_price"),
     )
 
 
 def clock(raw: Raw, speed: float) -> Clock:
-    _object(raw, "clock")
+    read.mapping(raw, "clock")
     is_open = raw.get("is_open")
     if not isinstance(is_open, bool):
         raise Malformed(f"is_open is {is_open!r}")
-    return Clock(_time(raw, "timestamp"), is_open, _time(raw, "next_open"), _time(raw, "next_close"), speed)
+    at, next_open, next_close = (read.moment(raw, key) for key in ("timestamp", "next_open", "next_close"))
+    return Clock(at, is_open, next_open, next_close, speed)
 
 
 def asset(raw: Raw) -> Asset:
-    _object(raw, "asset")
+    read.mapping(raw, "asset")
     return Asset(
-        symbol=_text(raw, "symbol"),
+        symbol=read.text(raw, "symbol"),
         name=str(raw.get("name") or ""),
         exchange=str(raw.get("exchange") or ""),
         tradable=raw.get("tradable") is True and raw.get("status", "active") == "active",
@@ -218,37 +212,37 @@ def asset(raw: Raw) -> Asset:
 
 
 def cancel_result(raw: Raw) -> CancelResult:
-    _object(raw, "cancel result")
+    read.mapping(raw, "cancel result")
     status = raw.get("status")
     body = raw.get("body")
     message = body.get("message", "") if isinstance(body, Mapping) else ""
-    return CancelResult(_text(raw, "id"), int(str(status)) if str(status).isdigit() else 0, str(message))
+    return CancelResult(read.text(raw, "id"), int(str(status)) if str(status).isdigit() else 0, str(message))
 
 
 def quote(symbol: str, raw: Raw) -> Quote | None:
     """A two-sided quote; None for a one-sided one, whose middle would be a fiction."""
-    _object(raw, "quote")
-    bid, ask = _number(raw, "bp"), _number(raw, "ap")
+    read.mapping(raw, "quote")
+    bid, ask = read.number(raw, "bp"), read.number(raw, "ap")
     if bid <= 0 or ask <= 0:
         return None
-    return Quote(symbol, bid, ask, _number(raw, "bs"), _number(raw, "as"), _time(raw, "t"))
+    return Quote(symbol, bid, ask, read.number(raw, "bs"), read.number(raw, "as"), read.moment(raw, "t"))
 
 
 def trade(symbol: str, raw: Raw) -> Trade:
-    return Trade(symbol, _positive(raw, "p"), _number(raw, "s"), _time(raw, "t"))
+    return Trade(symbol, read.positive(raw, "p"), read.number(raw, "s"), read.moment(raw, "t"))
 
 
 def bar(symbol: str, raw: Raw) -> Bar:
     return Bar(
         symbol=symbol,
-        open=_number(raw, "o"),
-        high=_number(raw, "h"),
-        low=_number(raw, "l"),
-        close=_number(raw, "c"),
-        volume=_number(raw, "v"),
-        at=_time(raw, "t"),
-        trade_count=int(_maybe_number(raw, "n") or 0),
-        vwap=_maybe_number(raw, "vw"),
+        open=read.number(raw, "o"),
+        high=read.number(raw, "h"),
+        low=read.number(raw, "l"),
+        close=read.number(raw, "c"),
+        volume=read.number(raw, "v"),
+        at=read.moment(raw, "t"),
+        trade_count=int(read.maybe_number(raw, "n") or 0),
+        vwap=read.maybe_number(raw, "vw"),
     )
 
 
@@ -282,96 +276,6 @@ def timeframe(length: Timeframe) -> str:
 
 def plain(value: Decimal) -> str:
     return format(value, "f")
-
-
-def cut(raw: Any, length: int = 300) -> str:
-    text = repr(raw)
-    return text if len(text) <= length else text[:length] + "..."
-
-
-# ------------------------------------------------------------------------------------------------------------- fields
-
-
-def _object(raw: Any, what: str) -> Raw:
-    if not isinstance(raw, Mapping):
-        raise Malformed(f"{what}: an object is expected, not {cut(raw)}")
-    return raw
-
-
-def _text(raw: Any, key: str) -> str:
-    value = _object(raw, key).get(key)
-    if not isinstance(value, str) or not value:
-        raise Malformed(f"{key} is {cut(value)}")
-    return value
-
-
-def _maybe_number(raw: Raw, key: str) -> Decimal | None:
-    value = raw.get(key)
-    if value is None or value == "":
-        return None
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        raise Malformed(f"{key} is {cut(value)}, not a number") from None
-    if not number.is_finite() or isinstance(value, bool):
-        raise Malformed(f"{key} is {cut(value)}, not a number")
-    return number
-
-
-def _number(raw: Any, key: str) -> Decimal:
-    number = _maybe_number(_object(raw, key), key)
-    if number is None:
-        raise Malformed(f"{key} is missing")
-    return number
-
-
-def _positive(raw: Any, key: str) -> Decimal:
-    number = _number(raw, key)
-    if not number > 0:
-        raise Malformed(f"{key} is {number}, not positive")
-    return number
-
-
-def _maybe_time(raw: Raw, key: str) -> datetime | None:
-    value = raw.get(key)
-    if value is None or value == "":
-        return None
-    try:
-        # The stream's times are msgpack Timestamps, REST's are RFC 3339 with up to nine digits of fraction.
-        at = value.to_datetime() if hasattr(value, "to_datetime") else datetime.fromisoformat(str(value))
-    except (ValueError, OverflowError):
-        raise Malformed(f"{key} is {cut(value)}, not a time") from None
-    if at.tzinfo is None:
-        raise Malformed(f"{key} is {cut(value)}, without a time zone")
-    return at.astimezone(UTC)
-
-
-def _time(raw: Any, key: str) -> datetime:
-    at = _maybe_time(_object(raw, key), key)
-    if at is None:
-        raise Malformed(f"{key} is missing")
-    return at
-
-
-def _side(raw: Raw) -> Side:
-    word = str(raw.get("side") or "")
-    for side in Side:
-        if word == side or word.startswith(f"{side}_"):  # activities say sell_short
-            return side
-    raise Malformed(f"side is {cut(raw.get('side'))}")
-
-
-def _restriction(raw: Raw, key: str) -> bool:
-    """A flag that stops trading: only a plain false, or its absence, is taken as false."""
-    return raw.get(key) not in (False, None)
-
-
-def _word(kind: type[E], word: Any, careful: E, field: str, doubts: Doubts) -> E:
-    try:
-        return kind(word)
-    except ValueError:
-        doubts.append(f"{field} {cut(word)} is not known; read as {careful.value}")
-        return careful
 
 
 def unreadable(source: str, reasons: Iterable[str], raw: Any) -> tuple[Unreadable, ...]:

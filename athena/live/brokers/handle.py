@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NoReturn
 
 from athena.config import Settings
 from athena.errors import BrokerError, JournalError
+from athena.live.brokers.alpaca_health import look
 from athena.live.brokers.alpaca_rest import AlpacaRest
 from athena.live.brokers.base import BrokerHealth, Listener
 from athena.live.verdict import Approved
@@ -70,8 +71,6 @@ class AlpacaHandle(AlpacaRest):
 
     async def health_check(self) -> BrokerHealth:
         """The venue as seen from here, and the engine's connection as its heartbeat tells it."""
-        from athena.live.brokers.alpaca import look
-
         state, reason, details = self._look()
         problems = [] if state is BrokerState.CONNECTED else [reason]
         return await look(self, state, self.get_uptime(), dict(details.get("streams", {})), problems)

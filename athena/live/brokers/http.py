@@ -118,7 +118,10 @@ class Lane(Generic[C]):
         it did not end in time (it may still do its work), and whatever the function raises.
         """
         begun = time.monotonic()
-        call = self._executor.submit(self._call, function)
+        try:
+            call = self._executor.submit(self._call, function)
+        except RuntimeError as error:
+            raise NotSent(f"the {self.name} lane is closed") from error
         waiting = asyncio.wrap_future(call)
         waiting.add_done_callback(_retrieve)
         try:

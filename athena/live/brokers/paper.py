@@ -10,14 +10,13 @@ from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from athena.config import Settings
 from athena.errors import AuthenticationFailed, BrokerError, BrokerUnavailable, OrderRejected
-from athena.live.brokers.alpaca_wire import FILL_EVENTS, execution_id
+from athena.live.brokers import alpaca_wire as wire
 from athena.live.brokers.base import (
     Asset,
     BrokerEvent,
     BrokerHealth,
     CancelResult,
     Listener,
-    OrderUpdated,
     QuoteReceived,
     Rows,
     StateChanged,
@@ -27,8 +26,9 @@ from athena.live.brokers.base import (
 from athena.live.verdict import Approved
 from athena.model import Account, Bar, BrokerState, CashFlow, Clock, Fill, Order, Position, Quote, Trade
 from athena.simulator import sessions
+from athena.simulator import wire as venue_wire
 from athena.simulator.account import VenueAccount
-from athena.simulator.activities import CashActivity, FillActivity
+from athena.simulator.activities import FillActivity
 from athena.simulator.errors import VenueError
 from athena.simulator.exchange import Exchange
 from athena.simulator.orders import OrderRequest, TradeUpdate, VenueOrder
@@ -42,7 +42,8 @@ ACTIVITIES_PAGE = 100
 class PaperBroker:
     """One account of an `Exchange`, driven by calls: order updates come as they happen, quotes when `pump()` is called.
 
-    Everything happens in the caller's thread, so a drive with a ManualClock is deterministic.
+    Everything happens in the caller's thread, so a drive with a ManualClock is deterministic. Facts pass through the
+    same words as over the wire, so that the two brokers cannot tell different things.
     """
 
     name = "paper"
@@ -150,7 +151,7 @@ class PaperBroker:
             client_order_id=approved.client_order_id,
         )
         try:
-            return _order(self._told(lambda: self.account.submit(request)))
+            return self._order(self.account.submit, request)
         except OrderRejected as refusal:
             ours = await self.get_order(approved.client_order_id) if "must be unique" in refusal.message else None
             if ours is None:
@@ -168,21 +169,7 @@ class PaperBroker:
         return Rows(CancelResult(row.id, row.status) for row in self._told(self.account.cancel_all))
 
     async def get_account(self) -> Account:
-        s = self._told(self.account.summary)
-        return Account(
-            account_number=s.account_number,
-            venue=self.name,
-            status=s.status,
-            currency=s.currency,
-            cash=s.cash,
-            equity=s.equity,
-            last_equity=s.last_equity,
-            buying_power=s.buying_power,
-            long_market_value=s.long_market_value,
-            short_market_value=s.short_market_value,
-            trade_suspended_by_user=s.trade_suspended_by_user,
-            shorting_enabled=s.shorting_enabled,
-        )
+        return wire.account(venue_wire.account(self._told(self.account.summary)), self.name)
 
     async def get_clock(self) -> Clock:
         now = self._clock.now()
@@ -191,7 +178,7 @@ class PaperBroker:
 
     async def get_positions(self) -> Rows[Position]:
         found = self._told(self.account.positions)
-        return Rows(Position(p.symbol, p.quantity, p.average_entry_price, p.current_price) for p in found)
+        return Rows(wire.position(venue_wire.position(position)) for position in found)
 
     async def get_orders(
         self, status: str = "open", after: datetime | None = None, symbols: Iterable[str] | None = None
@@ -207,28 +194,23 @@ class PaperBroker:
             )
             found |= {order.id: order for order in page}
             if len(page) < PAGE or page[-1].submitted_at == after:
-                return Rows(_order(order) for order in found.values())
+                return Rows(wire.order(venue_wire.order(order)) for order in found.values())
             after = page[-1].submitted_at
 
     async def get_order(self, client_order_id: str) -> Order | None:
         try:
-            return _order(self._told(lambda: self.account.order_by_client_id(client_order_id)))
+            return self._order(self.account.order_by_client_id, client_order_id)
         except OrderRejected as error:
             if error.status == 404:
                 return None
             raise
 
     async def get_fills(self, after: datetime | None) -> Rows[Fill]:
-        return Rows(
-            self._fill(entry) for entry in self._activities(("FILL",), after) if isinstance(entry, FillActivity)
-        )
+        return Rows(self._fill(entry) for entry in self._activities(("FILL",), after))
 
     async def get_cash_flows(self, after: datetime | None) -> Rows[CashFlow]:
-        return Rows(
-            CashFlow(entry.id, entry.activity_type, entry.net_amount, entry.at, entry.description)
-            for entry in self._activities(("CSD", "CSW"), after)
-            if isinstance(entry, CashActivity)
-        )
+        found = self._activities(("CSD", "CSW"), after)
+        return Rows(wire.cash_flow(venue_wire.activity(entry)) for entry in found)
 
     async def get_quotes(self, symbols: Iterable[str]) -> dict[str, Quote]:
         now = self._clock.now()
@@ -236,13 +218,8 @@ class PaperBroker:
         return {symbol: quote for symbol in known if (quote := self.exchange.tape.quote(symbol, now)) is not None}
 
     async def get_asset(self, symbol: str) -> Asset | None:
-        a = self.exchange.asset(symbol)
-        if a is None:
-            return None
-        tradable = a.tradable and a.status == "active"
-        return Asset(
-            a.symbol, a.name, a.exchange, tradable, a.shortable, a.fractionable, a.marginable, a.easy_to_borrow
-        )
+        listed = self.exchange.asset(symbol)
+        return None if listed is None else wire.asset(venue_wire.asset(listed))
 
     async def get_bars(
         self, symbols: Iterable[str], start: datetime, end: datetime, timeframe: Timeframe = "1Day"
@@ -256,32 +233,15 @@ class PaperBroker:
 
     # ---------------------------------------------------------------------------------------------------------- within
 
+    def _order(self, verb: Callable[[T], VenueOrder], argument: T) -> Order:
+        return wire.order(venue_wire.order(self._told(lambda: verb(argument))))
+
     def _on_update(self, update: TradeUpdate) -> None:
-        order, done = _order(update.order), None
-        if update.event in FILL_EVENTS and update.quantity is not None and update.price is not None:
-            done = Fill(
-                execution_id=execution_id(order.broker_order_id, order.filled_quantity),
-                client_order_id=order.client_order_id,
-                broker_order_id=order.broker_order_id,
-                symbol=order.symbol,
-                side=order.side,
-                quantity=update.quantity,
-                price=update.price,
-                at=update.at,
-            )
-        self._tell(OrderUpdated(order, update.event, done, update.at, update.position_quantity))
+        self._tell(wire.order_update(venue_wire.trade_update(update), []))
 
     def _fill(self, entry: FillActivity) -> Fill:
-        return Fill(
-            execution_id=execution_id(entry.order_id, entry.cumulative_quantity),
-            client_order_id=self._told(lambda: self.account.order(entry.order_id)).client_order_id,
-            broker_order_id=entry.order_id,
-            symbol=entry.symbol,
-            side=entry.side,
-            quantity=entry.quantity,
-            price=entry.price,
-            at=entry.at,
-        )
+        order = self._told(lambda: self.account.order(entry.order_id))
+        return wire.fill(venue_wire.activity(entry), order.client_order_id)
 
     def _activities(self, types: tuple[str, ...], after: datetime | None) -> list[Any]:
         found: list[Any] = []
@@ -322,26 +282,3 @@ class PaperBroker:
 
     def __repr__(self) -> str:
         return f"<paper broker, in process: {self.state.value}, account {self.account.account_number}>"
-
-
-def _order(order: VenueOrder) -> Order:
-    return Order(
-        client_order_id=order.client_order_id,
-        broker_order_id=order.id,
-        symbol=order.symbol,
-        side=order.side,
-        type=order.type,
-        time_in_force=order.time_in_force,
-        status=order.status,
-        quantity=order.quantity,
-        filled_quantity=order.filled_quantity,
-        average_fill_price=order.average_fill_price,
-        limit_price=order.limit_price,
-        stop_price=order.stop_price,
-        notional=order.notional,
-        extended_hours=order.extended_hours,
-        submitted_at=order.submitted_at,
-        updated_at=order.updated_at,
-        replaced_by=order.replaced_by,
-        replaces=order.replaces,
-    )

@@ -35,7 +35,7 @@ PING_SECONDS = 1.0
 SILENCE_SECONDS = 3.5  # with the ping before it, a dead peer is noticed within 5 s
 STABLE_SECONDS = 10.0
 FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 0.2, 10.0
-REFUSED_DELAY_SECONDS, LONGEST_REFUSED_DELAY_SECONDS = 2.0, 30.0
+REFUSED_DELAY_SECONDS, LONGEST_REFUSED_DELAY_SECONDS = 0.5, 30.0
 LAG_EVENTS = 10_000  # order events waiting for the engine; more is an error worth telling
 BATCH_EVENTS = 500  # then the loop's other tasks have a turn
 
