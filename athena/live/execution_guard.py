@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from athena.config import Settings
 from athena.errors import AthenaError, GuardError, ResumeRefused
 from athena.live.guard_config import GuardConfig
-from athena.live.guard_flag import H, GuardFlag, boottime_ns, claim_engine, flag_path
+from athena.live.guard_flag import GuardFlag, H, boottime_ns, claim_engine, flag_path
 from athena.live.guard_halting import Check, Resumed, adopt, checklist, clear_halts, new_halt, open_journal, set_halt
 from athena.live.guard_rules import Halt, Rules
 from athena.live.limits import LIMITS, Value, check_order, effective, parse, to_json
@@ -243,7 +243,7 @@ class ExecutionGuard:
         return clear_halts(self.flag, self.journal, named, by=origin.value, reason=reason)[0] if named else ()
 
     def set_limit(self, name: str, value: Any, *, target: str = "", reason: str = "") -> Value:
-        """Change a limit of everything, `symbol:AAPL` or `strategy:NAME`, for the very next order. Raises GuardError."""
+        """Change a limit of everything, `symbol:AAPL` or `strategy:NAME`, from the next order on. Raises GuardError."""
         kind, _, key = target.partition(":")
         target = f"symbol:{key.upper()}" if kind == "symbol" else target
         new = parse(name, value, target=target)
@@ -328,7 +328,7 @@ class ExecutionGuard:
             self._guardian = None
 
     def close(self) -> None:
-        """Stop vouching, free the engine's place, close the journal. The flag stays as it is: it belongs to everyone."""
+        """Stop vouching, free the engine's place, close the journal. The flag stays: it is everyone's."""
         self.stop_guardian()
         self._gate = None
         if self._claim >= 0:
@@ -358,7 +358,7 @@ class ExecutionGuard:
         return self.gate.admit(intent, venue_now)
 
     def sending(self, approved: Approved) -> Sending:
-        """`with guard.sending(approved) as clear: if clear: await broker.submit(approved)`; not clear means NOT_SENT."""
+        """`with guard.sending(approved) as clear:` send only if clear; journal an order that is not as NOT_SENT."""
         return self.gate.sending(approved)
 
     def on_quote(self, quote: Quote) -> None:

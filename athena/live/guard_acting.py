@@ -12,9 +12,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from athena.errors import AthenaError
-from athena.live.guard_checks import MINUTE_NS, Code
+from athena.live.guard_checks import MINUTE_NS
 from athena.live.guard_flag import boottime_ns
 from athena.live.guard_rules import Halt, Rules
+from athena.live.verdict import Code
 from athena.model import ZERO, Fill, Mode, Origin, Scope
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Acting:
             )
 
     def slipped(self, fill: Fill, bps: Decimal) -> None:
-        """An order's slippage so far: past the first limit, limit orders only today; past the second, the symbol halts."""
+        """An order's slippage so far: past one limit, limit orders only today; past the other, the symbol halts."""
         symbol, rules = self.gate.book.of(fill.symbol), self.gate.rules
         bounds = rules.bounds(fill.symbol, fill.strategy)
         facts: dict[str, Any] = {
@@ -119,7 +120,8 @@ class Acting:
             "strategy": fill.strategy,
             "client_order_id": fill.client_order_id,
         }
-        evidence = f"{fill.side.value} {fill.quantity} at {fill.price}, order {fill.client_order_id}: {bps:.1f} bps worse than the mid"
+        what = f"{fill.side.value} {fill.quantity} at {fill.price}, order {fill.client_order_id}"
+        evidence = f"{what}: {bps:.1f} bps worse than the mid"
         if bps >= bounds.limit_orders_only_slippage_bps and not symbol.limit_orders_only:
             symbol.limit_orders_only = True
             limit = bounds.limit_orders_only_slippage_bps
@@ -152,7 +154,8 @@ class Acting:
 
     def act(
         self, owner: str, code: Code, reason: str, observed: str, limit: Any, venue_at: datetime | None, *,
-        mode: Mode = Mode.HALTED, scope: Scope = Scope.GLOBAL, target: str = "", origin: Origin = Origin.GUARD, **facts: Any,
+        mode: Mode = Mode.HALTED, scope: Scope = Scope.GLOBAL, target: str = "", origin: Origin = Origin.GUARD,
+        **facts: Any,
     ) -> None:  # fmt: skip
         """Halt by a rule, with the violation beside it; at most once until the halt is cleared."""
         if boottime_ns() < self._retry_ns:

@@ -24,6 +24,7 @@ from athena.model import (
     Quote,
     Side,
     Trade,
+    trading_date,
 )
 
 VOLUME_WINDOW = timedelta(minutes=5)
@@ -47,8 +48,8 @@ class OpenOrder:
     )
 
     def __init__(
-        self, client_order_id: str, strategy: str, side: Side, quantity: Decimal, type_: OrderType, limit_price: Decimal | None,
-        applied: Decimal = ZERO, status: OrderStatus = OrderStatus.INTENDED,
+        self, client_order_id: str, strategy: str, side: Side, quantity: Decimal, type_: OrderType,
+        limit_price: Decimal | None, applied: Decimal = ZERO, status: OrderStatus = OrderStatus.INTENDED,
     ) -> None:  # fmt: skip
         self.client_order_id, self.strategy, self.side, self.type = client_order_id, strategy, side, type_
         self.limit_price, self.quantity, self.status = limit_price, quantity, status
@@ -57,7 +58,7 @@ class OpenOrder:
 
 
 class SymbolBook:
-    """One symbol: shares held, what open orders may add or take, its quote, its day. `shares` of the account's totals."""
+    """One symbol: shares held, what open orders may add or take, its quote, its day, its share of the totals."""
 
     __slots__ = (
         "ask", "average_price", "bid", "buys", "identical", "limit_orders_only", "mark", "open", "position", "quote_at",
@@ -105,6 +106,7 @@ class Book:
             str, tuple[Decimal, Decimal]
         ] = {}  # the day's orders: measured notional, dollars worse than mid
         self.clock: Clock | None = None
+        self.last_session: date | None = None  # the last day on which the venue was seen open
 
     @property
     def equity(self) -> Decimal:
@@ -112,7 +114,7 @@ class Book:
 
     @property
     def daily_loss(self) -> Decimal | None:
-        """Dollars lost since the day opened, realised and on current marks, deposits left out; None before it opened."""
+        """Dollars lost since the day opened, realised and on current marks, without deposits; None before it opened."""
         return None if self.opening_equity is None else self.opening_equity + self.transfers - self.cash - self.value
 
     @property
@@ -176,7 +178,7 @@ class Book:
             book.volume -= book.volumes.popleft()[1]
 
     def order(self, order: Order) -> None:
-        """The venue's latest word on an order, one's own or another's; what is left falls by fills or a final state only."""
+        """The venue's latest word on an order, own or other; what is left falls by fills or a final state only."""
         book = self.open.get(order.client_order_id)
         if book is None:
             if order.status.is_final or order.quantity is None:
@@ -214,7 +216,8 @@ class Book:
         return self.judge(fill.client_order_id, fill.side.sign, fill.quantity, fill.price, fill.fee, realised, mid)
 
     def judge(
-        self, client_order_id: str, sign: int, quantity: Decimal, price: Decimal, fee: Decimal, realised: Decimal | None, mid: Decimal | None
+        self, client_order_id: str, sign: int, quantity: Decimal, price: Decimal, fee: Decimal,
+        realised: Decimal | None, mid: Decimal | None,
     ) -> Decimal | None:  # fmt: skip
         """The day's figures of an order: its result if it closed something, its slippage if the mid was known."""
         if realised is not None:
@@ -237,6 +240,11 @@ class Book:
         if flow.is_transfer:
             self.all_transfers += flow.amount
             self.transfers += flow.amount if today else ZERO
+
+    def tell_time(self, clock: Clock) -> None:
+        self.clock = clock
+        if clock.is_open:
+            self.last_session = trading_date(clock.at)
 
     def open_day(self, day: date, opening_equity: Decimal | None) -> None:
         """The trading date and the equity it opened with; a new date begins the daily figures again."""

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from athena.errors import AthenaError
 from athena.live.guard_acting import Acting
 from athena.live.guard_book import Book
-from athena.live.guard_checks import Code, check, price_of
-from athena.live.guard_flag import E, H, L, R, S, GuardFlag, boottime_ns
+from athena.live.guard_checks import check, price_of
+from athena.live.guard_flag import E, GuardFlag, H, L, R, S, boottime_ns
 from athena.live.guard_rules import Bounds, Halt, Rules
-from athena.live.verdict import _MINT, Approved, Refused
+from athena.live.verdict import _MINT, Approved, Code, Refused
 from athena.model import (
     ZERO,
     Account,
@@ -64,7 +64,7 @@ class Gate:
     def check(self, intent: OrderIntent, venue_now: datetime) -> Refused | None:
         """The verdict of all checks without journaling anything; None when it would pass. Never raises."""
         words = self.flag.words
-        if words[E] != self._change and (refused := self.reload()):
+        if words[E] != self._change and (refused := self.reload()) is not None:
             return refused
         now = boottime_ns()
         try:
@@ -93,7 +93,7 @@ class Gate:
                     verdict = self._record(intent, venue_now)
                     if verdict is not None:
                         return verdict
-                    if refused := self.reload():
+                    if (refused := self.reload()) is not None:
                         return refused
                 busy = Refused(
                     Code.GUARD_BUSY, "halts and limits kept changing while the order was decided", f"{_ATTEMPTS} times"
@@ -197,7 +197,7 @@ class Gate:
             return False
         intent = approved.intent  # something changed; only a stricter mode for this very order takes it back
         bounds = self.rules.bounds(intent.symbol, intent.strategy)
-        return bounds.mode is Mode.ACTIVE and not bounds.lists
+        return bounds.mode is Mode.ACTIVE and not bounds.listed
 
     def _end(self, approved: Approved) -> None:
         with self._lock:
@@ -243,7 +243,7 @@ class Gate:
         self.acting.look(flow.at)
 
     def on_clock(self, clock: Clock) -> None:
-        self.book.clock = clock
+        self.book.tell_time(clock)
 
     def on_day(self, day: date, opening_equity: Decimal) -> None:
         self.book.open_day(day, opening_equity)
@@ -261,11 +261,11 @@ class Gate:
         quoted = symbol is not None and symbol.quote_at is not None
         return {
             "client_order_id": intent.client_order_id, "strategy": intent.strategy, "symbol": intent.symbol,
-            "side": intent.side, "type": intent.type, "time_in_force": intent.time_in_force, "quantity": intent.quantity,
-            "limit_price": intent.limit_price, "stop_price": intent.stop_price, "extended_hours": intent.extended_hours,
-            "purpose": intent.purpose, "decision_price": intent.decision_price, "decided_at": intent.decided_at,
+            "side": intent.side, "type": intent.type, "time_in_force": intent.time_in_force,
+            "quantity": intent.quantity, "limit_price": intent.limit_price, "stop_price": intent.stop_price,
+            "extended_hours": intent.extended_hours, "purpose": intent.purpose, "reason": intent.reason,
+            "decision_price": intent.decision_price, "decided_at": intent.decided_at,
             "bid": symbol.bid if symbol and quoted else None, "ask": symbol.ask if symbol and quoted else None,
-            "reason": intent.reason,
         }  # fmt: skip
 
 
@@ -288,6 +288,6 @@ class Sending:
 
 def _described(refused: Refused) -> dict[str, Any]:
     return {
-        "code": str(refused.code), "message": refused.message, "observed": refused.observed, "limit_value": refused.limit,
-        "action": refused.action or "refused",
+        "code": str(refused.code), "message": refused.message, "observed": refused.observed,
+        "limit_value": refused.limit, "action": refused.action or "refused",
     }  # fmt: skip

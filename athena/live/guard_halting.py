@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from athena.errors import AthenaError, GuardError, ResumeRefused
-from athena.live.guard_flag import H, L, R, S, GuardFlag, boottime_ns, new_nonce
-from athena.live.guard_rules import Halt, Rules, with_wait
+from athena.live.guard_flag import GuardFlag, H, L, R, S, boottime_ns, new_nonce
+from athena.live.guard_rules import Halt, with_wait
 from athena.model import Mode, Origin, Scope
 
 if TYPE_CHECKING:
@@ -175,7 +175,8 @@ def finish_resume(flag: GuardFlag, journal: Journal) -> bool:
     if seen == 0 or flag.words[R] == seen:
         return False
     row = journal.one(
-        "SELECT (SELECT COUNT(*) FROM halts WHERE cleared_at IS NULL AND scope = 'global' AND mode = 'halted') AS standing,"
+        "SELECT"
+        " (SELECT COUNT(*) FROM halts WHERE cleared_at IS NULL AND scope = 'global' AND mode = 'halted') AS standing,"
         " (SELECT COUNT(*) FROM halts WHERE nonce = ? AND cleared_at IS NOT NULL) AS cleared",
         (str(seen),),
     )
@@ -216,7 +217,7 @@ def new_halt(
 
 
 def checklist(flag: GuardFlag) -> Callable[[Transaction, tuple[Halt, ...]], tuple[Check, ...]]:
-    """What must hold to resume; asked inside the transaction that clears, so being there proves the journal writable."""
+    """What must hold to resume; asked in the transaction that clears, so being there proves the journal writable."""
 
     def ask(tx: Transaction, halts: tuple[Halt, ...]) -> tuple[Check, ...]:
         checks = [Check("journal writable", True, "this very transaction")]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from athena.live.guard_acting import DRAWDOWN_HALT, DRAWDOWN_REDUCE, LOSSES
 from athena.live.guard_book import Book, OpenOrder
-from athena.live.guard_checks import Code
+from athena.live.verdict import Code
 from athena.model import ZERO, CashFlow, OrderIntent, OrderStatus, OrderType, Side
 
 if TYPE_CHECKING:
@@ -103,16 +103,16 @@ def _orders(book: Book, journal: Journal, today: str, applied: dict[str, Decimal
 
 def _count(book: Book, row: Any, applied: dict[str, Decimal], bound: Decimal) -> None:
     order = OpenOrder(
-        row["client_order_id"], row["strategy"], Side(row["side"]), bound, OrderType(row["type"]), _amount(row["limit_price"]),
-        applied.get(row["client_order_id"], ZERO), OrderStatus(row["status"]),
+        row["client_order_id"], row["strategy"], Side(row["side"]), bound, OrderType(row["type"]),
+        _amount(row["limit_price"]), applied.get(row["client_order_id"], ZERO), OrderStatus(row["status"]),
     )  # fmt: skip
     book.add(book.of(row["symbol"]), order)
 
 
 def _intent(row: Any) -> OrderIntent:
     return OrderIntent(
-        "", row["symbol"], Side(row["side"]), Decimal(row["quantity"]), OrderType(row["type"]), _amount(row["limit_price"]),
-        _amount(row["stop_price"]), strategy=row["strategy"],
+        "", row["symbol"], Side(row["side"]), Decimal(row["quantity"]), OrderType(row["type"]),
+        _amount(row["limit_price"]), _amount(row["stop_price"]), strategy=row["strategy"],
     )  # fmt: skip
 
 
@@ -126,8 +126,8 @@ def _peak(book: Book, journal: Journal) -> None:
     since = row[0] or "" if row is not None else ""
     flows = journal.query("SELECT at, amount FROM cash_flows WHERE kind IN ('CSD', 'CSW', 'JNLC', 'TRANS') ORDER BY at")
     paid, next_flow = ZERO, 0
-    sql = "SELECT q.venue_at, q.equity FROM equity q JOIN events e ON e.sequence = q.sequence WHERE e.at > ? ORDER BY q.sequence"
-    for venue_at, equity in journal.query(sql, (since,)):
+    sql = "SELECT q.venue_at, q.equity FROM equity q JOIN events e ON e.sequence = q.sequence WHERE e.at > ?"
+    for venue_at, equity in journal.query(sql + " ORDER BY q.sequence", (since,)):
         while next_flow < len(flows) and flows[next_flow]["at"] <= venue_at:
             paid += Decimal(flows[next_flow]["amount"])
             next_flow += 1

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from athena.errors import GuardError
-from athena.live.limits import LIMITS, NEVER, Value, effective, parse
+from athena.live.limits import LIMITS, NEVER, Unit, Value, effective, parse
 from athena.model import Mode, Origin, Scope
 
 if TYPE_CHECKING:
     from athena.journal.journal import Journal
 
+_ABSENT_COUNT = 10**18
+
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """One restriction with its owner, cleared only by its id. `clean` is False when an order may still be on its way."""
+    """One restriction with its owner, cleared only by its id. `clean`: no order is still on its way."""
 
     id: str
     scope: Scope
@@ -48,7 +50,7 @@ class Halt:
         return f"{self.where} {mode} by {self.owner} ({self.origin.value}): {self.reason}{until} [{self.id}]{wait}"
 
     def applies(self, symbol: str, strategy: str) -> bool:
-        """True when an order of this symbol and strategy is under it; a broker's halt is everyone's: there is one broker."""
+        """True when an order of this symbol and strategy is under it; a broker's halt is everyone's."""
         if self.scope is Scope.SYMBOL:
             return self.target == symbol
         if self.scope is Scope.STRATEGY:
@@ -65,24 +67,32 @@ class Halt:
 
 
 class Bounds:
-    """What binds the orders of one symbol and strategy; an absent maximum is Infinity, so that nothing branches."""
+    """What binds the orders of one symbol and strategy, ready to compare: an absent maximum is beyond every number."""
 
-    __slots__ = (*LIMITS, "halt", "lists", "mode", "rates")
+    __slots__ = (
+        *LIMITS, "cheapest", "dearest", "duplicate_window", "halt", "listed", "mode", "participates", "quote_age",
+        "rates",
+    )  # fmt: skip
 
     def __init__(
-        self, values: dict[str, Value], rates: tuple[tuple[str, int], ...], halt: Halt | None, symbol: str
+        self, values: dict[str, Any], rates: tuple[tuple[str, int], ...], halt: Halt | None, symbol: str
     ) -> None:
         for name, value in values.items():
             limit = LIMITS[name]
             if value is None and limit.is_number:
-                value = Decimal(0) if limit.floor else NEVER
+                value = _ABSENT_COUNT if limit.unit is Unit.COUNT else Decimal(0) if limit.floor else NEVER
             setattr(self, name, value)
-        self.halt, self.rates = halt, rates
-        self.mode = halt.mode if halt else Mode.ACTIVE
-        allowed, restricted = values["allowed_symbols"], values["restricted_symbols"]
-        self.lists = "" if allowed is None or symbol in allowed else "allowed_symbols"  # type: ignore[operator]
-        if symbol in (restricted or ()):  # type: ignore[operator]
-            self.lists = "restricted_symbols"
+        self.rates, self.halt, self.mode = rates, halt, halt.mode if halt else Mode.ACTIVE
+        collar, window = values["price_collar_bps"], values["duplicate_order_window_seconds"]
+        self.dearest = NEVER if collar is None else 1 + collar / 10_000
+        self.cheapest = Decimal(0) if collar is None else 1 - collar / 10_000
+        self.quote_age = timedelta(seconds=float(values["max_quote_age_seconds"]))
+        self.duplicate_window = timedelta(seconds=float(window or 0))
+        self.participates = values["max_participation_rate"] is not None
+        allowed = values["allowed_symbols"]
+        self.listed = "" if allowed is None or symbol in allowed else "allowed_symbols"
+        if symbol in values["restricted_symbols"]:
+            self.listed = "restricted_symbols"
 
     if TYPE_CHECKING:
 

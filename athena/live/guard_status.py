@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from athena.live.guard_book import Book
-from athena.live.guard_flag import H, R, GuardFlag
+from athena.live.guard_flag import GuardFlag, H, R
 from athena.live.guard_rules import Halt, Rules
 from athena.live.limits import LIMITS, Value, show
 from athena.model import Mode
@@ -32,7 +32,7 @@ class LimitLine:
 
     def __str__(self) -> str:
         share = "" if self.ratio is None else f"{self.ratio:5.0%}"
-        return f"{self.name + (' ' + self.target if self.target else ''):40} {show(self.name, self.value):>16}  {self.used or '':>14} {share}"
+        return f"{f'{self.name} {self.target}':40} {show(self.name, self.value):>16}  {self.used or '':>14} {share}"
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ def read_status(flag: GuardFlag, journal: Journal, account: str, venue: str, boo
     mode = Mode.HALTED if halted else rules.mode
     row = journal.one("SELECT COUNT(*) FROM violations WHERE trading_date = ?", (usage.get("day", ""),))
     return GuardStatus(
-        account, venue, mode, passes and rules.mode is Mode.ACTIVE, _why(passes, halted, rules, running), heard, running,
-        round(max(0.0, flag.lease_seconds), 3), rules.epoch, rules.halts, _lines(rules, usage),
+        account, venue, mode, passes and rules.mode is Mode.ACTIVE, _why(passes, halted, rules, running), heard,
+        running, round(max(0.0, flag.lease_seconds), 3), rules.epoch, rules.halts, _lines(rules, usage),
         Decimal(usage["pnl"]) if usage.get("pnl") else None, row[0] if row else 0, datetime.now(UTC),
     )  # fmt: skip
 
@@ -133,9 +133,10 @@ def _why(passes: bool, halted: bool, rules: Rules, running: bool) -> str:
     if passes and rules.mode is Mode.ACTIVE:
         return "orders pass"
     if halted and rules.mode is not Mode.HALTED:
-        return "orders refused: the flag is halted though no global halt is recorded (an interrupted resume, or a halt just being set)"
+        return "orders refused: the flag is halted, by a halt or a resume that is not finished"
     if rules.mode is not Mode.ACTIVE:
-        return "only reducing orders pass" if rules.mode is Mode.REDUCE_ONLY and passes else "orders refused"
+        reducing = rules.mode is Mode.REDUCE_ONLY and passes
+        return "only reducing orders pass" if reducing else "orders refused"
     return (
         "orders refused: the engine is not running"
         if not running

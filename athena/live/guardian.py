@@ -13,9 +13,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from athena.errors import AthenaError
-from athena.live.guard_checks import Code
-from athena.live.guard_flag import H, R, S, GuardFlag, boottime_ns
+from athena.live.guard_flag import GuardFlag, H, R, S, boottime_ns
 from athena.live.guard_halting import adopt, clear_halts, finish_resume
+from athena.live.verdict import Code
 from athena.model import Origin
 
 if TYPE_CHECKING:

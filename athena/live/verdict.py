@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from athena.model import OrderIntent
@@ -46,6 +47,46 @@ class Approved:
         return f"Approved({i.side.value} {i.quantity} {i.symbol}, sequence={self.sequence}, epoch={self.epoch})"
 
 
+class Code(StrEnum):
+    """Why an order was refused, or a rule acted; stable words for metrics, reports and filters."""
+
+    GUARD_HALTED = "GUARD_HALTED"
+    GUARD_UNSURE = "GUARD_UNSURE"  # no lease, flag or journal in doubt
+    GUARD_BUSY = "GUARD_BUSY"  # halts and limits kept changing while deciding
+    JOURNAL_FAILED = "JOURNAL_FAILED"
+    DUPLICATE_ORDER_ID = "DUPLICATE_ORDER_ID"
+    INVALID_ORDER = "INVALID_ORDER"
+    REDUCE_ONLY = "REDUCE_ONLY"
+    EXIT_EXCEEDS_POSITION = "EXIT_EXCEEDS_POSITION"
+    SYMBOL_NOT_ALLOWED = "SYMBOL_NOT_ALLOWED"
+    DAY_NOT_OPEN = "DAY_NOT_OPEN"
+    SESSION_CLOSED = "SESSION_CLOSED"
+    QUOTE_STALE = "QUOTE_STALE"
+    PRICE_COLLAR = "PRICE_COLLAR"
+    ORDER_QUANTITY = "ORDER_QUANTITY"
+    ORDER_NOTIONAL = "ORDER_NOTIONAL"
+    LIMIT_ORDERS_ONLY = "LIMIT_ORDERS_ONLY"
+    SHORT_NOT_ALLOWED = "SHORT_NOT_ALLOWED"
+    POSITION_LIMIT = "POSITION_LIMIT"
+    GROSS_EXPOSURE = "GROSS_EXPOSURE"
+    NET_EXPOSURE = "NET_EXPOSURE"
+    DAILY_LOSS = "DAILY_LOSS"
+    CONSECUTIVE_LOSSES = "CONSECUTIVE_LOSSES"
+    BUYING_POWER = "BUYING_POWER"
+    ORDER_RATE = "ORDER_RATE"
+    MESSAGE_RATE = "MESSAGE_RATE"
+    CANCEL_RATE = "CANCEL_RATE"
+    OPEN_ORDERS = "OPEN_ORDERS"
+    DUPLICATE_ORDER = "DUPLICATE_ORDER"
+    IDENTICAL_EXECUTIONS = "IDENTICAL_EXECUTIONS"
+    PARTICIPATION = "PARTICIPATION"
+    SELF_CROSSING = "SELF_CROSSING"
+    SLIPPAGE = "SLIPPAGE"
+    DRAWDOWN = "DRAWDOWN"
+    DISCONNECTED = "DISCONNECTED"
+    UNKNOWN = "UNKNOWN"  # written by a newer Athena
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """Why an order may not go: a stable `code`, what was `observed` and the `limit` it met, as text with units.
@@ -53,7 +94,7 @@ class Refused:
     `action` says what the guard did besides refusing ("" for nothing).
     """
 
-    code: str
+    code: Code
     message: str
     observed: str = ""
     limit: str = ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from athena.live.guard_checks import Code
+from athena.live.verdict import Code
 
 if TYPE_CHECKING:
     from athena.journal.journal import Journal
@@ -16,7 +16,7 @@ MOST = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One line of the violations table. `timestamp` is this machine's local time without zone, as `datetime.now()` is."""
+    """One line of the violations table. `timestamp` is local time without zone, as `datetime.now()` is."""
 
     timestamp: datetime
     at: datetime
@@ -31,7 +31,8 @@ class Violation:
     sequence: int
 
     def __str__(self) -> str:
-        return f"{self.timestamp:%Y-%m-%d %H:%M:%S} {self.type.value} {self.symbol}: {self.message} ({self.observed} / {self.limit})"
+        seen = f"{self.observed} / {self.limit}"
+        return f"{self.timestamp:%Y-%m-%d %H:%M:%S} {self.type.value} {self.symbol}: {self.message} ({seen})"
 
 
 def violations(journal: Journal, most: int = MOST) -> list[Violation]:
@@ -51,5 +52,7 @@ def _from_row(row: Any) -> Violation:
         code = Code(row["code"])
     except ValueError:
         code = Code.UNKNOWN
-    texts = (row[name] or "" for name in ("symbol", "strategy", "observed", "limit_value", "action", "client_order_id"))
-    return Violation(naive_local(at), at, code, row["message"], *texts, row["sequence"])
+    return Violation(
+        naive_local(at), at, code, row["message"], row["symbol"] or "", row["strategy"] or "", row["observed"] or "",
+        row["limit_value"] or "", row["action"] or "", row["client_order_id"] or "", row["sequence"],
+    )  # fmt: skip
