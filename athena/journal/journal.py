@@ -93,7 +93,7 @@ class Journal:
         with self._lock:
             self._usable()
             try:
-                return self._connection.execute(sql, parameters).fetchall()
+                return sqlite.execute(self._connection, sql, parameters).fetchall()
             except sqlite.DriverError as error:
                 raise sqlite.explain(error, self.path) from error
 
@@ -102,7 +102,7 @@ class Journal:
         with self._lock:
             self._usable()
             try:
-                cursor = self._connection.execute(sql, parameters)
+                cursor = sqlite.execute(self._connection, sql, parameters)
                 return [column[0] for column in cursor.description], cursor.fetchall()
             except sqlite.DriverError as error:
                 raise sqlite.explain(error, self.path) from error
@@ -197,7 +197,7 @@ class Journal:
     def _begin(self, statement: str) -> None:
         self._usable()
         try:
-            self._connection.execute(statement)
+            sqlite.execute(self._connection, statement)
         except sqlite.DriverError as error:
             raise sqlite.explain(error, self.path) from error
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from athena.errors import JournalCorrupt, JournalError
 REVISION: Final = "0001"  # the schema this code speaks; a test holds it to alembic's head
 BEGIN_READ, BEGIN_WRITE = "BEGIN", "BEGIN IMMEDIATE"
 BUSY_SECONDS = 5.0
+_NAP_SECONDS = 0.0003
 Row = sqlite3.Row
 Connection = sqlite3.Connection
 DriverError = sqlite3.Error
@@ -39,10 +41,32 @@ def connect(path: Path, *, read_only: bool = False, synchronous: str = "FULL", c
             connection.execute("PRAGMA query_only = ON").close()
         elif connection.execute("PRAGMA journal_mode").fetchall()[0][0] != "wal":
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        if not read_only:
+            connection.execute("PRAGMA busy_timeout = 0").close()  # `execute` does the waiting
     except sqlite3.Error as error:
         connection.close()
         raise explain(error, path) from error
     return connection
+
+
+def execute(connection: Connection, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
+    """Run a statement, waiting for others' locks up to `BUSY_SECONDS`.
+
+    SQLite's own waiting sleeps up to 100 ms between tries and starves for seconds beside writers that rest for
+    microseconds; a halt cannot have that. Short naps get in within milliseconds.
+    """
+    deadline = None
+    while True:
+        try:
+            return connection.execute(sql, parameters)
+        except sqlite3.OperationalError as error:
+            if (error.sqlite_errorcode & 0xFF) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise
+            now = time.monotonic()
+            deadline = deadline or now + BUSY_SECONDS
+            if now > deadline:
+                raise
+            time.sleep(_NAP_SECONDS)
 
 
 def scratch(like: Connection) -> Connection:
@@ -57,7 +81,7 @@ def scratch(like: Connection) -> Connection:
 def revision(connection: Connection, path: Path) -> str | None:
     """The schema version stored in the database, None in an empty one; JournalError if it is something else."""
     try:
-        found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        found = execute(connection, "SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         tables = {row[0] for row in found}
         if not tables:
             return None
@@ -73,7 +97,7 @@ def revision(connection: Connection, path: Path) -> str | None:
 
 def data_version(connection: Connection) -> int:
     """Changes when another connection has committed."""
-    return int(connection.execute("PRAGMA data_version").fetchall()[0][0])
+    return int(execute(connection, "PRAGMA data_version").fetchall()[0][0])
 
 
 def sound(connection: Connection, path: Path) -> None:

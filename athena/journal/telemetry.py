@@ -61,7 +61,7 @@ class Telemetry:
         with self._lock:
             connection = self._connection
             try:
-                connection.execute(sqlite.BEGIN_WRITE).close()
+                sqlite.execute(connection, sqlite.BEGIN_WRITE).close()
                 for sql, rows in statements:
                     if rows:
                         connection.executemany(sql, rows).close()

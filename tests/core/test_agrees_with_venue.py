@@ -40,7 +40,7 @@ def tape() -> SyntheticTape:
 def test_the_portfolio_agrees_with_the_venues_account(
     tape: SyntheticTape, steps: list[tuple[str, Side, Decimal, str, int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """After any orders, shorts, flips and deposits: cash, equity, profit and each position equal the venue's, to the cent.
+    """After any orders, shorts, flips and deposits, cash, equity, profit and positions equal the venue's to the cent.
 
     Both ways: fed as they happen, and folded from a journal that was told the same.
     """

@@ -96,7 +96,7 @@ TRADES = st.lists(
 def test_the_fold_agrees_with_a_naive_recount(
     trades: list[tuple[str, str, bool, Decimal, Decimal, Decimal]], mark: Decimal, opening: int
 ) -> None:
-    """After any fills: cash + shares x mark is the equity exactly, the parts of profit add up, average cost is right."""
+    """After any fills, cash + shares x mark is exactly the equity, its parts add up, and cost is by average."""
     held = [Position("KO", D(opening), D("55.10"))] if opening else []
     portfolio = Portfolio(D(100_000), held)
     cash, shares = D(100_000), {"AAPL": ZERO, "KO": D(opening)}
@@ -163,7 +163,7 @@ def test_the_journal_gives_the_portfolio_of_now_and_of_then(journal: Journal) ->
 
 
 def test_the_day_opens_where_the_best_source_says(journal: Journal) -> None:
-    """The day's own row wins over the last equity before it, which wins over the binding; transfers since are left out."""
+    """The day's own row wins over the last equity before, that over the binding; transfers since are left out."""
     journal.append("account.bound", bound(equity=D(100_000)), VENUE_AT)
     assert daily_figures(journal).source == "account bound"
     write_days(journal)
