@@ -251,3 +251,15 @@ def test_how_often_the_exchange_is_asked_changes_nothing():
         return venue.updates
 
     assert run(1) == run(119)
+
+
+def test_a_notional_sale_never_sells_more_than_the_shares_it_was_checked_against():
+    """Half of it fills, the price halves, and the rest of the dollars would need shares that are not there."""
+    venue = Venue()
+    venue.account.submit(order("10"))
+    venue.tick("100", "100.05", 5, last="100")
+    sent = venue.account.submit(order(None, Side.SELL, notional="1000"))
+    assert venue.account.position("AAA").quantity == 5
+    venue.tick("50", "50.05", 100)
+    assert now(venue, sent).status is OrderStatus.FILLED
+    assert venue.account.positions() == ()
