@@ -111,12 +111,12 @@ class AlpacaBroker(AlpacaRest):
         """End the streams and lanes. The object is spent."""
         if self._probe is not None:
             self._probe.cancel()
-        for stream in (self._market, self._trading):
-            if stream is not None:
-                await stream.stop()
-        self._close_lanes()
-        if AlpacaBroker._live is self:
-            AlpacaBroker._live = None
+        try:
+            await asyncio.gather(*(stream.stop() for stream in self._parts()))
+        finally:
+            self._close_lanes()
+            if AlpacaBroker._live is self:
+                AlpacaBroker._live = None
 
     async def reconnect(self) -> bool:
         """Open the streams anew and ask the venue once; True when connected within the settings' timeouts."""

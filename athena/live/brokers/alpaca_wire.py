@@ -274,6 +274,12 @@ def timeframe(length: Timeframe) -> str:
     raise ValueError(f"{length} is not a bar length; use whole minutes, or '1Day'")
 
 
+def rfc3339(at: datetime) -> str:
+    if at.tzinfo is None:
+        raise ValueError(f"{at} is a naive time; give it a time zone")
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def plain(value: Decimal) -> str:
     return format(value, "f")
 

@@ -12,10 +12,10 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Protocol, TypeVar
+from typing import Any, Protocol
 
 from athena.errors import AuthenticationFailed, BrokerUnavailable
 from athena.live.brokers.base import (
@@ -53,9 +53,6 @@ class Socket(Protocol):
     async def consume(self) -> None: ...
     async def ping(self) -> None: ...
     async def drop(self) -> None: ...
-
-
-S = TypeVar("S", bound=Socket)
 
 
 class Supervisor:
@@ -156,25 +153,11 @@ class Supervisor:
             await self._pause(failure, failures)
 
     async def _one_connection(self) -> Exception:
-        """Connect, read until it breaks, close. Returns why it ended."""
+        """Connect, read until it breaks or we are woken, close. Returns why it ended."""
         self._up_since = None
         socket = self._make_socket(self._is_up)
         try:
-            async with asyncio.timeout(self._open_timeout):
-                await socket.open()
-            self._socket = socket
-            ends = [
-                asyncio.create_task(socket.consume()),
-                asyncio.create_task(self._watch(socket)),
-                asyncio.create_task(self._wake.wait()),
-            ]
-            done, pending = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            for task in pending:
-                task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
-            for task in done:
-                task.result()
-            return ConnectionError("the stream ended")
+            return await _first_end(self._live(socket), self._wake.wait())
         except Exception as error:
             if self._seconds_up() > 0:  # said before the close, which waits for a peer that may be dead
                 self._change(BrokerState.RECONNECTING, str(error) or type(error).__name__)
@@ -183,6 +166,12 @@ class Supervisor:
             self._socket = None
             with suppress(Exception):
                 await socket.drop()
+
+    async def _live(self, socket: Socket) -> None:
+        async with asyncio.timeout(self._open_timeout):
+            await socket.open()
+        self._socket = socket
+        await _first_end(socket.consume(), self._watch(socket))
 
     async def _watch(self, socket: Socket) -> None:
         """Ping each second; raises when nothing at all was heard for too long, or no subscription was confirmed."""
@@ -237,6 +226,20 @@ class Supervisor:
         previous, self.state, was, self.reason = self.state, state, self.reason, reason
         if previous is not state or (was != reason and state is BrokerState.ERROR):
             self._emit(StateChanged(self.name, state, previous, reason))
+
+
+async def _first_end(*ways: Coroutine[Any, Any, object]) -> Exception:
+    """Run all until one ends; the others are cancelled. Raises what that one raised."""
+    tasks = [asyncio.create_task(way) for way in ways]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+    return ConnectionError("the stream ended")
 
 
 class Mailbox:
