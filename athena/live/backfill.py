@@ -124,6 +124,7 @@ class _Drive:
             account = await bind_account(journal, engine.settings.venue, broker, self.clock.now())
         engine.portfolio = Portfolio.from_journal(journal)
         self.guard.start()
+        engine.guarded = True
         self.guard.on_account(account)
         self.guard.start_guardian()
         engine.load()

@@ -84,6 +84,7 @@ class Engine:
         self.holdings = Holdings([strategy.name for strategy in strategies])
         self.duties, self.reconciler = Duties(self), Reconciler(self)
         self.emit: Callable[[Action], bool] = lambda action: False
+        self.guarded = False  # the guard has started: it may be fed and asked
         self.stopping = False
         self.crashes: dict[str, str] = {}  # what failed -> the id of the halt it caused
         self.fills_seen: dict[str, int] = {}  # symbol -> fills taken in by this process
@@ -267,7 +268,8 @@ class Engine:
         if isinstance(self.clock, FollowedClock):
             self.clock.follow(reading, asked, answered)
         self.session.reading = reading
-        self.guard.on_clock(reading)
+        if self.guarded:
+            self.guard.on_clock(reading)
 
     def _on_command(self, command: CommandRequested) -> None:
         why = "it expired before the engine took it up" if command.expired else ""

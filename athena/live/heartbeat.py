@@ -72,7 +72,7 @@ class Heartbeat:
             "market_data_age_seconds": None if age is None else round(age, 3),
             "reconciled": None if last is None else last.ok,
             "failures": sorted(engine.crashes),
-            "guard": engine.guard.usage(),
+            "guard": engine.guard.usage() if engine.guarded else {},
         }
 
     def _mode(self) -> str:

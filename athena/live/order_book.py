@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 EXTERNAL = "external"
 _FINAL = tuple(status.value for status in OrderStatus if status.is_final)
+_OURS = (OrderStatus.INTENDED.value, OrderStatus.UNKNOWN.value)  # the venue has not spoken yet
 _OPEN = f"status NOT IN ({', '.join('?' * len(_FINAL))})"
 _ROW = (
     "SELECT client_order_id, broker_order_id, strategy, symbol, side, purpose, quantity, status, filled_quantity,"
@@ -105,10 +106,13 @@ class OrderBook:
         known = self._journal.one(_ROW + "client_order_id = ?", (order.client_order_id,))
         strategy = known["strategy"] if known else self._inherited(order)
         fresh = None if fill is None or self._has(fill.execution_id) else replace(fill, strategy=strategy)
+        more = known is not None and order.filled_quantity > Decimal(known["filled_quantity"])
+        # The stream often overtakes the answer to the order itself, which then tells of an earlier moment.
+        overtaken = source == "answer" and known is not None and known["status"] not in _OURS and order.status.is_open
         says_new = known is None or (
-            (order.status.value, order.broker_order_id) != (known["status"], known["broker_order_id"])
-            or order.filled_quantity > Decimal(known["filled_quantity"])
+            not overtaken and (order.status.value, order.broker_order_id) != (known["status"], known["broker_order_id"])
         )
+        says_new = says_new or more
         if fresh is None and not says_new:
             self._refresh(order.client_order_id)
             return News(None, None, strategy)

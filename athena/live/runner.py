@@ -47,7 +47,7 @@ log = logging.getLogger("athena.engine")
 TICK_SECONDS = 0.1
 COMMAND_POLL_SECONDS = 0.05
 MARKS_SECONDS = 0.5
-CLOCK_SECONDS, CLOCK_SECONDS_FAST = 10.0, 2.0
+CLOCK_SECONDS, CLOCK_SECONDS_FAST = 10.0, 5.0
 HEALTH_SECONDS = 15.0
 COMMANDS_MAX = 16
 Announce = Callable[[str], None]
@@ -106,8 +106,8 @@ class Runner:
                     self._group = None
                     for task in tasks:
                         task.cancel()
-        except* AthenaError as group_error:
-            raise group_error.exceptions[0] from None
+        except* Exception as several:
+            raise several.exceptions[0] from None
         finally:
             self.engine.guard.close()
             with suppress(Exception):
@@ -179,6 +179,7 @@ class Runner:
             account = await bind_account(journal, engine.settings.venue, broker, engine.clock.now())
         engine.portfolio = Portfolio.from_journal(journal)
         halt = engine.guard.start()
+        engine.guarded = True
         engine.guard.on_account(account)
         if engine.session.reading is not None:
             engine.guard.on_clock(engine.session.reading)
@@ -343,6 +344,8 @@ class Runner:
             await asyncio.wait_for(self.look("stop"), 1.5)
         await until(lambda: not self._commands, 0.3)
         engine.duties.write_equity(engine.clock.now())
+        with suppress(AthenaError, TimeoutError):
+            await asyncio.wait_for(engine.broker.close(), 1.0)
         engine.journal.append("engine.stopped", {"reason": self._stop_reason}, engine.clock.now())
         self.heartbeat.beat("stopped")
         self.announce("engine stopped")

@@ -234,3 +234,10 @@ def test_a_command_waits_for_its_answer_and_not_for_ever(journal, tmp_path):
     assert dict(result) == {"message": "alive"}
     with pytest.raises(AthenaError, match="did not finish ping"):
         request_sync(journal, "ping", timeout=0.2)
+
+
+def test_an_answer_that_the_stream_overtook_changes_nothing(book, journal):
+    """'pending_new' as the answer to the order, after the stream said 'new', tells of an earlier moment."""
+    book.take(order(OrderStatus.NEW), None, "stream", AT)
+    book.take(order(OrderStatus.PENDING_NEW), None, "answer", AT)
+    assert journal.one("SELECT status FROM orders")["status"] == "new"

@@ -1,0 +1,112 @@
+"""Real processes for tests: a simulator, and engines started, killed and stopped against it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from athena.config import Settings
+from athena.journal.journal import Journal
+from athena.live.execution_guard import ExecutionGuard
+
+HERE = Path(__file__).parent
+SETTINGS = """
+[limits]
+max_messages_per_minute = "off"
+max_orders_per_minute = 10000
+max_consecutive_losses = "off"
+max_slippage_bps = "off"
+max_quote_age_seconds = 600
+
+[[strategies]]
+name = "busy"
+kind = "mean_reversion"
+symbols = ["AAPL", "MSFT", "JPM", "XOM", "JNJ", "WMT"]
+half_life_seconds = 60
+warmup_seconds = 30
+cooldown_seconds = 20
+enter_z = 0.8
+"""
+
+
+def wait_for(condition, what, seconds=30):
+    """The condition's first true value; fails by name when it does not come in time."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.02)
+    return value
+
+
+class Desk:
+    """A home folder with settings, its simulator's url, and the operator's handles on its live system."""
+
+    def __init__(self, folder, url):
+        self.home, self.url, self.log = folder / "home", url, folder / "orders.jsonl"
+        self.home.mkdir(exist_ok=True)
+        (self.home / "athena.toml").write_text(SETTINGS)
+        self.settings = Settings.load({}, home=self.home, simulator_url=url)
+        self.engines = []
+
+    def start(self, *options, **environment):
+        """A new engine process, not waited for."""
+        variables = {"ATHENA_HOME": str(self.home), "ATHENA_SIMULATOR_URL": self.url, **environment}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("ATHENA_", "APCA_"))}
+        engine = subprocess.Popen(
+            [sys.executable, "-m", "athena.cli", "engine", *options],
+            env=kept | variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.engines.append(engine)
+        return engine
+
+    def start_ready(self, *options):
+        engine = self.start(*options)
+        line = engine.stdout.readline()
+        assert "engine ready" in line, line + engine.stderr.read()
+        return engine
+
+    def kill(self, engine):
+        engine.send_signal(signal.SIGKILL)
+        engine.wait(10)
+
+    def journal(self):
+        return Journal.open(self.settings.journal_path, "operator test")
+
+    def guard(self):
+        return ExecutionGuard.get_instance(self.settings)
+
+    def posts(self):
+        """Order requests the simulator received, as logged there."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        rows = [json.loads(line) for line in lines]
+        return [row for row in rows if row["method"] == "POST" and row["path"] == "/v2/orders"]
+
+    def stop_all(self):
+        self.guard().close()
+        for engine in self.engines:
+            if engine.poll() is None:
+                engine.kill()
+            engine.wait(10)
+            engine.stdout.close()
+            engine.stderr.close()
+
+
+@contextmanager
+def desk(folder, speed=120):
+    """A running simulator and a desk for it; everything started is stopped."""
+    command = [sys.executable, str(HERE / "simulator_process.py"), str(folder / "state"), str(folder / "orders.jsonl")]
+    simulator = subprocess.Popen([*command, str(speed)], stdout=subprocess.PIPE, text=True)
+    made = None
+    try:
+        made = Desk(folder, simulator.stdout.readline().strip())
+        yield made
+    finally:
+        if made is not None:
+            made.stop_all()
+        simulator.terminate()
+        simulator.wait(10)
+        simulator.stdout.close()

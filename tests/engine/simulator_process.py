@@ -1,0 +1,30 @@
+"""A simulator in a process of its own: `python simulator_process.py STATE ORDER_LOG SPEED`; prints its url."""
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from athena.simulator.server import ServerOptions, serve
+from athena.simulator.synthetic import SyntheticTape
+
+SYMBOLS = ("AAPL", "MSFT", "JPM", "XOM", "JNJ", "WMT")
+
+if __name__ == "__main__":
+    state, log, speed = sys.argv[1:]
+    options = ServerOptions(
+        keys={"SIMULATOR": "simulator-secret", "OTHER": "other-secret"},
+        requests_per_minute=100_000,
+        data_requests_per_minute=100_000,
+        state_path=Path(state),
+        order_log=Path(log),
+    )
+    asyncio.run(
+        serve(
+            SyntheticTape(3, SYMBOLS),
+            start=datetime(2020, 3, 9, 13, 31, tzinfo=UTC),
+            speed=float(speed),
+            options=options,
+            announce=lambda server: print(server.url, flush=True),
+        )
+    )
