@@ -16,7 +16,6 @@ import fcntl
 import mmap
 import os
 import sys
-import tempfile
 import time
 from hashlib import blake2b
 from pathlib import Path
@@ -117,7 +116,11 @@ class GuardFlag:
 def flag_path(journal_path: Path) -> Path:
     """Where the flag of a journal lives: in memory, private to the user, another one after every boot."""
     uid = os.getuid()
-    folder = Path("/dev/shm") if sys.platform == "linux" and os.path.isdir("/dev/shm") else Path(tempfile.gettempdir())
+    folder = Path("/dev/shm")
+    if sys.platform != "linux" or not folder.is_dir():
+        import tempfile  # takes a twentieth of the time a halt has
+
+        folder = Path(tempfile.gettempdir())
     digest = blake2b(os.fsencode(os.path.realpath(journal_path)), digest_size=8).hexdigest()
     return folder / f"athena-{uid}" / f"{digest}-{_boot_id()}.flag"
 

@@ -136,6 +136,9 @@ def clear_halts(
         standing = tuple(map(Halt.from_row, tx.query("SELECT * FROM halts WHERE cleared_at IS NULL ORDER BY at")))
         to_clear = tuple(halt for halt in standing if halt.id in names)
         remaining = tuple(halt for halt in standing if halt.id not in names)
+        missing = names - {halt.id for halt in to_clear}
+        if missing and checklist is not None:
+            raise ResumeRefused(f"{', '.join(sorted(missing))} does not stand (any more).", "Look again: athena status.")
         newer = [halt for halt in remaining if all_of is not None and all_of(halt)]
         if newer:
             raise ResumeRefused(f"a halt came meanwhile: {newer[0]}.", "Look again, then resume.", ("no newer halt",))
