@@ -20,11 +20,14 @@ from athena.core.lot import Lot
 from athena.errors import JournalError
 from athena.journal.codec import decode, from_text, to_text
 from athena.journal.journal import Journal
-from athena.model import NEW_YORK, ZERO, CashFlow, Fill, Position, Side
+from athena.model import NEW_YORK, ZERO, CashFlow, Fill, Position
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_FILLS = (
+    "SELECT execution_id, strategy, symbol, side, quantity, price, fee FROM fills WHERE at <= ? ORDER BY at, sequence"
+)
 _HELD_BEFORE = "external"  # whose the shares are that the account held when it was bound
 
 
@@ -59,13 +62,15 @@ class Portfolio:
                 since = f" before {account['bound_at']}" if account else ""
                 raise JournalError(f"{journal.path} has no account{since}.", "Start the engine, which binds one.")
             openings = journal.query("SELECT symbol, quantity, price FROM openings")
-            fills = journal.query("SELECT * FROM fills WHERE at <= ? ORDER BY at, sequence", (until,))
+            fills = journal.query(_FILLS, (until,))
             flows = journal.query("SELECT * FROM cash_flows WHERE at <= ? AND at > ?", (until, account["bound_at"]))
             marks = _marks(journal, None if as_of is None else until)
         held = [Position(r["symbol"], Decimal(r["quantity"]), Decimal(r["price"])) for r in openings]
         portfolio = cls(Decimal(account["opening_cash"]), held)
-        for row in fills:
-            portfolio.apply_fill(_fill(row))
+        for execution, strategy, symbol, side, quantity, price, fee in fills:
+            portfolio._taken.add(execution)
+            signed = Decimal(quantity) if side == "buy" else -Decimal(quantity)
+            portfolio._trade(strategy, symbol, signed, Decimal(price), Decimal(fee))
         for row in flows:
             portfolio.apply_cash_flow(
                 CashFlow(row["id"], row["kind"], Decimal(row["amount"]), from_text(row["at"]), row["description"])
@@ -79,13 +84,7 @@ class Portfolio:
         if fill.execution_id in self._taken:
             return ZERO
         self._taken.add(fill.execution_id)
-        self.cash -= fill.signed_quantity * fill.price + fill.fee
-        self._marks.setdefault(fill.symbol, fill.price)
-        net, own = self._lots(fill.strategy, fill.symbol)
-        for lot in (net, own):
-            lot.fees += fill.fee
-        own.trade(fill.signed_quantity, fill.price)
-        return net.trade(fill.signed_quantity, fill.price)
+        return self._trade(fill.strategy, fill.symbol, fill.signed_quantity, fill.price, fill.fee)
 
     def apply_cash_flow(self, flow: CashFlow) -> None:
         """Take money in or out; a flow told twice counts once."""
@@ -174,8 +173,22 @@ class Portfolio:
         held = ", ".join(f"{p.quantity:f} {p.symbol}" for p in self.positions()) or "flat"
         return f"<Portfolio equity ${self.equity:,.2f}, profit ${self.pnl:,.2f}: {held}>"
 
+    def _trade(self, strategy: str, symbol: str, signed: Decimal, price: Decimal, fee: Decimal) -> Decimal:
+        self.cash -= signed * price + fee
+        self._marks.setdefault(symbol, price)
+        net, own = self._lots(strategy, symbol)
+        net.fees += fee
+        own.fees += fee
+        own.trade(signed, price)
+        return net.trade(signed, price)
+
     def _lots(self, strategy: str, symbol: str) -> tuple[Lot, Lot]:
-        return self._symbols.setdefault(symbol, Lot()), self._strategies.setdefault((strategy, symbol), Lot())
+        net, own = self._symbols.get(symbol), self._strategies.get((strategy, symbol))
+        if net is None:
+            net = self._symbols[symbol] = Lot()
+        if own is None:
+            own = self._strategies[strategy, symbol] = Lot()
+        return net, own
 
     def _unrealised(self, symbol: str, lot: Lot) -> Decimal:
         mark = self._marks.get(symbol)
@@ -221,14 +234,6 @@ def _moment(at: datetime | date | None) -> datetime | None:
     if at is None or isinstance(at, datetime):
         return at
     return datetime.combine(at, time(), NEW_YORK)
-
-
-def _fill(row: object) -> Fill:
-    r: dict[str, str] = dict(row)  # type: ignore[call-overload]
-    return Fill(
-        r["execution_id"], r["client_order_id"], r["broker_order_id"] or "", r["symbol"], Side(r["side"]),
-        Decimal(r["quantity"]), Decimal(r["price"]), from_text(r["at"]), r["strategy"], Decimal(r["fee"]),
-    )  # fmt: skip
 
 
 def _marks(journal: Journal, until: str | None) -> dict[str, Decimal]:

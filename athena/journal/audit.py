@@ -94,6 +94,7 @@ def verify(path: Path) -> Verification:
 def rebuild(journal: Journal, *, check_only: bool = False) -> Rebuild:
     """Fold the events again; unless `check_only`, replace the tables by the result in one transaction.
 
+    Replacing holds the write lock for the whole fold (a million events take a minute): stop the engine first.
     Raises JournalCorrupt on a broken chain: a fold of altered events would make the alteration look true.
     """
     if not check_only:
@@ -136,7 +137,7 @@ def _entries(connection: sqlite.Connection) -> Iterator[Entry]:
 
 
 def _diff(table: str, connection: sqlite.Connection, scratch: sqlite.Connection) -> Iterator[Difference]:
-    keys = [row["name"] for row in connection.execute(f"PRAGMA table_info({table})").fetchall() if row["pk"]]
+    keys = sqlite.primary_key(connection, table)
 
     def rows(source: sqlite.Connection) -> dict[str, dict[str, object]]:
         found = (dict(row) for row in source.execute(f"SELECT * FROM {table}").fetchall())

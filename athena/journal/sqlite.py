@@ -95,6 +95,11 @@ def revision(connection: Connection, path: Path) -> str | None:
     return str(rows[0][0]) if rows else None
 
 
+def primary_key(connection: Connection, table: str) -> list[str]:
+    """Names of the columns that identify a row."""
+    return [row["name"] for row in connection.execute(f"PRAGMA table_info({table})").fetchall() if row["pk"]]
+
+
 def data_version(connection: Connection) -> int:
     """Changes when another connection has committed."""
     return int(execute(connection, "PRAGMA data_version").fetchall()[0][0])
