@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from athena.command_table import COMMANDS, SECTIONS, Command
 from athena.config import Settings
-from athena.errors import AthenaError, SettingsError
+from athena.errors import AthenaError, SettingsError, did_you_mean
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,7 +44,8 @@ def _run(arguments: list[str]) -> int:
         return 0
     command = next((c for c in COMMANDS if c.name == arguments[0]), None)
     if command is None:
-        return _fail(SettingsError(f"'{arguments[0]}' is not a command{_nearest(arguments[0])}.", "athena --help"))
+        hint = did_you_mean(arguments[0], [c.name for c in COMMANDS], "athena --help lists them.")
+        return _fail(SettingsError(f"'{arguments[0]}' is not a command.", hint))
     parsed = _parser(command).parse_args(arguments[1:])
     try:
         overrides = {"home": parsed.home, "account": parsed.account, "operator": parsed.operator}
@@ -113,13 +114,6 @@ def _unexpected(command: Command, error: Exception) -> int:
     print(f"athena: {command.name} failed unexpectedly: {type(error).__name__}: {error}", file=sys.stderr)
     print(f"  next: nothing was assumed; the details are in {log.name}", file=sys.stderr)
     return 1
-
-
-def _nearest(name: str) -> str:
-    from difflib import get_close_matches
-
-    found = get_close_matches(name, [c.name for c in COMMANDS], 1, 0.5)
-    return f"; did you mean '{found[0]}'?" if found else ""
 
 
 def _version() -> str:

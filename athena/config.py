@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from athena.errors import SettingsError
+from athena.errors import SettingsError, did_you_mean
 
 PAPER_URL = "https://paper-api.alpaca.markets"
 LIVE_URL = "https://api.alpaca.markets"
@@ -134,7 +134,7 @@ def _from_toml(path: Path, lenient: bool) -> dict[str, Any]:
         raise SettingsError(f"{path} cannot be read: {error}.", "Mend the file, or move it away.") from error
     unknown = [key for key in table if key not in _NAMES]
     if unknown and not lenient:
-        raise SettingsError(f"{path}: '{unknown[0]}' is not a setting{_nearest(unknown[0], _NAMES)}.")
+        raise SettingsError(f"{path}: '{unknown[0]}' is not a setting.", did_you_mean(unknown[0], _NAMES))
     if "secret_key" in table and not lenient:
         raise SettingsError(f"{path} holds secret_key.", "Put it in APCA_API_SECRET_KEY instead, and change the key.")
     return {key: value for key, value in table.items() if key in _NAMES}
@@ -148,8 +148,8 @@ def _from_environment(environment: Mapping[str, str], lenient: bool) -> dict[str
         key = variable.removeprefix("ATHENA_").lower()
         if key in _NAMES - {"strategies", "limits"}:
             values[key] = value
-        elif not lenient and (nearest := _nearest(key, _NAMES)):
-            raise SettingsError(f"{variable} is not a setting{nearest}.", "Mend or unset it.")
+        elif not lenient and (hint := did_you_mean(key, _NAMES)):  # other programs have ATHENA_ variables too
+            raise SettingsError(f"{variable} is not a setting.", hint)
     return values
 
 
@@ -182,7 +182,7 @@ def _convert(key: str, value: Any) -> Any:
     if key in {"home", "reports"}:
         return Path(value).expanduser()
     if key == "venue" and value not in VENUES:
-        raise SettingsError(f"venue is '{value}'; it is one of {', '.join(VENUES)}{_nearest(str(value), VENUES)}.")
+        raise SettingsError(f"venue is '{value}'; it is one of {', '.join(VENUES)}.", did_you_mean(str(value), VENUES))
     if key == "account" and value and not str(value).replace("-", "").replace("_", "").isalnum():
         raise SettingsError(f"account is '{value}'; use letters, digits, - and _.")
     if key == "simulator_url":
@@ -220,10 +220,3 @@ def _strategy(table: Any) -> StrategySettings:
     rest = {key: value for key, value in table.items() if key not in {"name", "kind", "symbols"}}
     symbols = tuple(str(symbol).upper() for symbol in table["symbols"])
     return StrategySettings(str(table["name"]), str(table["kind"]), symbols, rest)
-
-
-def _nearest(name: str, known: Any) -> str:
-    from difflib import get_close_matches
-
-    found = get_close_matches(name, list(known), 1, 0.75)
-    return f"; did you mean '{found[0]}'?" if found else ""

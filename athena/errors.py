@@ -19,6 +19,8 @@ AthenaError                     exit 1
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class AthenaError(Exception):
     """What happened; `hint` is the operator's next step."""
@@ -115,3 +117,11 @@ class PlaybookError(AthenaError):
     """A playbook could not run to its verdict."""
 
     exit_code = 8
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The hint for a mistyped name: the nearest known one, else `otherwise`."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(name, list(known), 1, 0.6)
+    return f"Did you mean '{found[0]}'?" if found else otherwise

@@ -26,7 +26,7 @@ def test_every_command_has_a_handler_a_section_and_help(command, capsys):
 def test_a_mistyped_command_names_the_nearest(capsys):
     """`athena hlat` answers with halt, and exits 2."""
     assert main(["hlat"]) == 2
-    assert "did you mean 'halt'" in capsys.readouterr().err
+    assert "Did you mean 'halt'" in capsys.readouterr().err
 
 
 def test_a_mistyped_option_of_halt_says_that_nothing_was_done(capsys, tmp_path):
@@ -43,7 +43,7 @@ def test_a_wrong_setting_is_one_message_with_a_next_step(capsys, monkeypatch):
     monkeypatch.setenv("ATHENA_VENUE", "papr")
     assert main(["status"]) == 2
     error = capsys.readouterr().err
-    assert "did you mean 'paper'" in error
+    assert "Did you mean 'paper'" in error
     assert "Traceback" not in error
 
 

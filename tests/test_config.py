@@ -48,8 +48,8 @@ def test_the_secret_is_in_no_repr():
     ("environment", "words"),
     [
         ({"APCA_API_KEY_ID": "PKTEST"}, "APCA_API_SECRET_KEY is empty"),
-        ({"ATHENA_VENEU": "paper"}, "did you mean 'venue'"),
-        ({"ATHENA_VENUE": "papr"}, "did you mean 'paper'"),
+        ({"ATHENA_VENEU": "paper"}, "Did you mean 'venue'"),
+        ({"ATHENA_VENUE": "papr"}, "Did you mean 'paper'"),
         ({"ATHENA_METRICS_PORT": "eighty"}, "metrics_port is 'eighty'"),
         ({"ATHENA_METRICS_PORT": "-1"}, "metrics_port is -1"),
         ({"ATHENA_READ_TIMEOUT_SECONDS": "nan"}, "read_timeout_seconds is nan"),
@@ -74,7 +74,7 @@ def test_a_toml_file_is_read_and_a_wrong_key_in_it_is_named(tmp_path):
     assert settings.symbols == ("AAPL",)
     assert settings.strategies[0].parameters == {"window": 5}
     (tmp_path / "athena.toml").write_text("symbol = 3\n")
-    with pytest.raises(SettingsError, match="did you mean 'symbols'"):
+    with pytest.raises(SettingsError, match="Did you mean 'symbols'"):
         load()
 
 
