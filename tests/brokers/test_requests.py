@@ -32,7 +32,7 @@ async def attempt(venue, action, **settings):
     try:
         return await action(broker)
     finally:
-        broker._close_lanes()
+        broker._lanes.close()
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_an_order_that_cannot_leave_at_once_is_not_sent(venue):
 
     broker = AlpacaBroker(settings_for(venue.url, read_timeout_seconds=3.0))
     (first, second), exit_ = asyncio.run(three(broker))
-    broker._close_lanes()
+    broker._lanes.close()
     assert isinstance(first, AmbiguousSubmission)
     assert isinstance(second, BrokerUnavailable)
     assert exit_.client_order_id in venue.orders

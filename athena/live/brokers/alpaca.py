@@ -114,7 +114,7 @@ class AlpacaBroker(AlpacaRest):
         try:
             await asyncio.gather(*(stream.stop() for stream in self._parts()))
         finally:
-            self._close_lanes()
+            self._lanes.close()
             if AlpacaBroker._live is self:
                 AlpacaBroker._live = None
 
@@ -178,7 +178,7 @@ class AlpacaBroker(AlpacaRest):
         if not isinstance(approved, Approved):
             raise TypeError(f"submit takes an Approved, made by the guard; got {type(approved).__name__}")
         intent = approved.intent
-        lane = self._exits if intent.purpose is Purpose.EXIT else self._orders
+        lane = self._lanes.exits if intent.purpose is Purpose.EXIT else self._lanes.orders
         body, what = wire.order_request(intent), f"order {approved.client_order_id}"
         try:
             raw = await send_once(

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote as url_quote
-
-from alpaca.common.rest import RESTClient
-from alpaca.data.historical import StockHistoricalDataClient
-from alpaca.trading.client import TradingClient
 
 from athena.config import Settings
 from athena.errors import AuthenticationFailed, BrokerError, BrokerUnavailable, OrderRejected
 from athena.live.brokers import alpaca_wire as wire
 from athena.live.brokers.alpaca_fields import Malformed, cut
+from athena.live.brokers.alpaca_lanes import Lanes
 from athena.live.brokers.base import Asset, CancelResult, Rows, Timeframe, Unreadable
-from athena.live.brokers.http import READ_ATTEMPTS, Headroom, Lane, ask, harness
+from athena.live.brokers.http import READ_ATTEMPTS, Lane, ask
 from athena.model import Account, Bar, CashFlow, Clock, Fill, Order, Position, Quote
 
-C = TypeVar("C", bound=RESTClient)
 T = TypeVar("T")
 Row = TypeVar("Row")
 log = logging.getLogger(__name__)
@@ -29,30 +26,21 @@ ORDERS_PAGE = 500
 ACTIVITIES_PAGE = 100
 MOST_PAGES = 1000  # a venue that pages in circles must not keep us for ever
 KNOWN_ORDERS = 100_000
+LOOKUPS_MAX = 5
 
 
 class AlpacaRest:
-    """What can be asked of Alpaca without a stream; shared by the engine's broker and by handles.
-
-    Lanes: orders and exits (one at a time), urgent (cancels, the kill switch), reads (two at a time), data. Threads and
-    connections open at the first call.
-    """
+    """What can be asked of Alpaca without a stream; shared by the engine's broker and by handles."""
 
     name = "alpaca"
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.venue = settings.venue
-        self.headroom = Headroom()
-        self._data_headroom = Headroom()  # the data API counts on its own
+        self._lanes = Lanes(settings)
+        self.headroom = self._lanes.headroom
         self._rest_answers = True
         self._client_ids: dict[str, str] = {}  # broker order id -> client order id: activities know only the first
-        lane = self._lane
-        self._orders = lane("orders", self._trading_client)
-        self._exits = lane("exits", self._trading_client)
-        self._urgent = lane("urgent", self._trading_client)
-        self._reads = lane("reads", self._trading_client, 2)
-        self._data = lane("data", self._data_client)
 
     async def get_account(self) -> Account:
         raw = await self._get("account", "/account")
@@ -95,9 +83,7 @@ class AlpacaRest:
 
     async def get_fills(self, after: datetime | None) -> Rows[Fill]:
         raw = await self._activities("/account/activities/FILL", {}, after)
-        await self._learn_client_ids(
-            {str(row["order_id"]) for row in raw if isinstance(row, dict) and "order_id" in row}
-        )
+        await self._learn_client_ids([row for row in raw if isinstance(row, dict)])
         return self._rows("fills", raw, lambda row: wire.fill(row, self._client_ids.get(str(row.get("order_id")), "")))
 
     async def get_cash_flows(self, after: datetime | None) -> Rows[CashFlow]:
@@ -109,7 +95,7 @@ class AlpacaRest:
         query = {"symbols": ",".join(symbols), "feed": self.settings.data_feed}
         if not query["symbols"]:
             return {}
-        raw = await self._get("quotes", "/stocks/quotes/latest", query, lane=self._data)
+        raw = await self._get("quotes", "/stocks/quotes/latest", query, lane=self._lanes.data)
         found: dict[str, Quote] = {}
         for symbol, row in self._mapping("quotes", raw, "quotes").items():
             try:
@@ -132,7 +118,7 @@ class AlpacaRest:
         }
         found: dict[str, list[Bar]] = {}
         for _ in range(MOST_PAGES):
-            raw = await self._get("bars", "/stocks/bars", query, lane=self._data)
+            raw = await self._get("bars", "/stocks/bars", query, lane=self._lanes.data)
             for symbol, rows in self._mapping("bars", raw, "bars").items():
                 bars = self._rows("bars", rows, lambda row, symbol=symbol: wire.bar(symbol, row))  # type: ignore[misc]
                 found.setdefault(symbol, []).extend(bars)
@@ -148,7 +134,7 @@ class AlpacaRest:
     async def cancel(self, broker_order_id: str) -> CancelResult:
         """Ask for a cancel; 404 and 422 (gone, or final already) come back as the result they are."""
         try:
-            await self._ask(self._urgent, "cancel", lambda client: client.cancel_order_by_id(broker_order_id), 1)
+            await self._ask(self._lanes.urgent, "cancel", lambda client: client.cancel_order_by_id(broker_order_id), 1)
         except OrderRejected as error:
             if error.status in {404, 422} and error.code:
                 return CancelResult(broker_order_id, error.status, error.message)
@@ -156,7 +142,7 @@ class AlpacaRest:
         return CancelResult(broker_order_id, 204)
 
     async def cancel_all(self) -> Rows[CancelResult]:
-        raw = await self._ask(self._urgent, "cancel all", lambda client: client.cancel_orders(), 1)
+        raw = await self._ask(self._lanes.urgent, "cancel all", lambda client: client.cancel_orders(), 1)
         return self._rows("cancels", [] if raw is None else raw, wire.cancel_result)
 
     async def close_position(self, symbol: str) -> str:
@@ -166,7 +152,7 @@ class AlpacaRest:
         """
         path = f"/positions/{url_quote(symbol, safe='')}"
         try:
-            raw = await self._ask(self._urgent, f"close {symbol}", lambda client: client.delete(path), 1)
+            raw = await self._ask(self._lanes.urgent, f"close {symbol}", lambda client: client.delete(path), 1)
         except OrderRejected as refusal:
             return f"refused: {refusal.message}"
         order = self._parsed("order", raw, self._order)
@@ -175,24 +161,20 @@ class AlpacaRest:
     async def suspend_trading(self, suspend: bool) -> bool:
         """The account's own switch: the whole configuration is sent, as Alpaca wants, and read back."""
         path = "/account/configurations"
-        current = await self._get("configuration", path, lane=self._urgent)
+        current = await self._get("configuration", path, lane=self._lanes.urgent)
         if not isinstance(current, dict):
             raise BrokerUnavailable(f"configuration: not understood: {cut(current)}.")
         body = current | {"suspend_trade": suspend}
-        await self._ask(self._urgent, "configuration", lambda client: client.patch(path, body), 1)
-        now = await self._get("configuration", path, lane=self._urgent)
+        await self._ask(self._lanes.urgent, "configuration", lambda client: client.patch(path, body), 1)
+        now = await self._get("configuration", path, lane=self._lanes.urgent)
         return isinstance(now, dict) and now.get("suspend_trade") is True
-
-    def _close_lanes(self) -> None:
-        for lane in (self._orders, self._exits, self._urgent, self._reads, self._data):
-            lane.close()
 
     # ------------------------------------------------------------------------------------------- asking, and reading
 
     async def _ask(self, lane: Lane[Any], what: str, function: Callable[[Any], T], attempts: int = READ_ATTEMPTS) -> T:
         """One request on a lane; outside the data lane its outcome also tells whether the venue answers."""
-        if lane is self._data:
-            return await ask(lane, self._data_headroom, f"{self.name} {what}", function, attempts)
+        if lane is self._lanes.data:
+            return await ask(lane, self._lanes.data_headroom, f"{self.name} {what}", function, attempts)
         try:
             answer = await ask(lane, self.headroom, f"{self.name} {what}", function, attempts)
         except BrokerError as error:
@@ -204,7 +186,7 @@ class AlpacaRest:
     async def _get(
         self, what: str, path: str, query: dict[str, Any] | None = None, lane: Lane[Any] | None = None
     ) -> Any:
-        return await self._ask(lane or self._reads, what, lambda client: client.get(path, query))
+        return await self._ask(lane or self._lanes.reads, what, lambda client: client.get(path, query))
 
     async def _find(self, what: str, path: str, query: dict[str, Any] | None = None) -> Any:
         """The object, or None when the venue itself, and not some proxy, says there is none."""
@@ -233,10 +215,20 @@ class AlpacaRest:
             query["page_token"] = page[-1].get("id")
         raise BrokerUnavailable("activities: the venue's pages do not end.", "Ask for fewer: a later `after`.")
 
-    async def _learn_client_ids(self, broker_order_ids: set[str]) -> None:
-        """Find the client order ids of orders not seen yet, by asking for each."""
-        for unknown in sorted(broker_order_ids - self._client_ids.keys()):
-            raw = await self._find("order", f"/orders/{url_quote(unknown, safe='')}")
+    async def _learn_client_ids(self, fills: list[dict[str, Any]]) -> None:
+        """Find the client order ids of these fills' orders: many by the list of orders, the rest one by one."""
+
+        def unknown() -> list[str]:
+            return sorted({str(row.get("order_id")) for row in fills} - self._client_ids.keys())
+
+        if len(unknown()) > LOOKUPS_MAX:
+            first = min(
+                str(row.get("transaction_time")) for row in fills if row.get("order_id") not in self._client_ids
+            )
+            with suppress(ValueError):  # a time that cannot be read: one by one then
+                await self.get_orders("all", after=datetime.fromisoformat(first) - timedelta(days=1))
+        for order_id in unknown():
+            raw = await self._find("order", f"/orders/{url_quote(order_id, safe='')}")
             if raw is not None:
                 self._parsed("order", raw, self._order)
 
@@ -282,26 +274,3 @@ class AlpacaRest:
 
     def _note_answer(self, answered: bool, reason: str) -> None:
         self._rest_answers = answered
-
-    # ------------------------------------------------------------------------------------------------------- clients
-
-    def _lane(self, name: str, open_client: Callable[[], RESTClient], workers: int = 1) -> Lane[Any]:
-        settings = self.settings
-        deadline = settings.connect_timeout_seconds + settings.read_timeout_seconds + 1.0
-        return Lane(name, open_client, deadline, workers)
-
-    def _trading_client(self) -> TradingClient:
-        s = self.settings
-        paper = s.venue != "live"
-        client = TradingClient(s.key_id, s.secret_key, paper=paper, raw_data=True, url_override=s.trading_url)
-        return self._harness(client, self.headroom)
-
-    def _data_client(self) -> StockHistoricalDataClient:
-        s = self.settings
-        client = StockHistoricalDataClient(s.key_id, s.secret_key, raw_data=True, url_override=s.data_url)
-        return self._harness(client, self._data_headroom)
-
-    def _harness(self, client: C, headroom: Headroom) -> C:
-        s = self.settings
-        timeout = (s.connect_timeout_seconds, s.read_timeout_seconds)
-        return harness(client, headroom, timeout, trust_env=s.venue != "simulator")

@@ -88,7 +88,7 @@ class AlpacaHandle(AlpacaRest):
         """Close this handle's own connections; the engine's stay."""
         for key in [key for key, handle in self._handles.items() if handle is self]:
             del self._handles[key]
-        self._close_lanes()
+        self._lanes.close()
 
     def _look(self) -> tuple[BrokerState, str, dict[str, Any]]:
         """State, reason and details by the journal's heartbeats, read afresh."""
