@@ -19,9 +19,8 @@ from athena.simulator.clock import Now
 from athena.simulator.errors import VenueError
 from athena.simulator.exchange import Exchange
 from athena.simulator.faults import Faults, Handler, NoFaults
-from athena.simulator.market_data import BadQuestion
+from athena.simulator.market_data import BadQuestion, Market
 from athena.simulator.rate_limit import Allowance, RateLimit
-from athena.simulator.tape import Tape
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +32,7 @@ class Venue:
     """All that a route needs: the exchange, its market and clock, the keys, and the house rules."""
 
     exchange: Exchange
-    tape: Tape
+    tape: Market
     clock: Now
     keys: Mapping[str, str]
     trading_limit: RateLimit

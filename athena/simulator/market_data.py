@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
-from typing import Literal
+from typing import Literal, Protocol
 
 from athena.model import NEW_YORK, ZERO, Bar, Quote, Trade, trading_date
+from athena.simulator.sessions import Session
 from athena.simulator.tape import Tape
 
 Kind = Literal["bars", "quotes", "trades"]
@@ -22,8 +23,18 @@ Fact = Bar | Quote | Trade
 
 TICK = timedelta(microseconds=1)
 MINUTE = timedelta(minutes=1)
-STEP = {"bars": timedelta(days=2), "quotes": timedelta(hours=1), "trades": timedelta(hours=1)}
+DAY = timedelta(days=1)
+STEP = {"bars": 2 * DAY, "quotes": timedelta(hours=1), "trades": timedelta(hours=1)}
+DAILY_STEP = 366 * DAY
+EARLIEST, LATEST = date(2000, 1, 1), date(2099, 12, 31)  # a time beyond is read as the nearer of them
 _TIMEFRAME = re.compile(r"(\d{1,2})(Min|T|Hour|H|Day|D|Week|W|Month|M)")
+
+
+class Market(Tape, Protocol):
+    """A tape that says which trading days it covers."""
+
+    @property
+    def sessions(self) -> tuple[Session, ...]: ...
 
 
 class BadQuestion(ValueError):
@@ -61,13 +72,17 @@ def parse_time(name: str, text: str, *, end_of_day: bool = False) -> datetime:
     """An RFC 3339 time (nanoseconds are cut to microseconds) or a date, which is New York's, as an aware UTC time."""
     try:
         if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-            day = datetime.combine(date.fromisoformat(text), time(), NEW_YORK)
-            return (day + timedelta(days=1) - TICK if end_of_day else day).astimezone(UTC)
+            day = min(max(date.fromisoformat(text), EARLIEST), LATEST)
+            midnight = datetime.combine(day, time(), NEW_YORK)
+            return (midnight + DAY - TICK if end_of_day else midnight).astimezone(UTC)
         # An unencoded "+" of an offset arrives as a blank.
         at = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text.strip().replace(" ", "+")))
     except ValueError:
         raise BadQuestion(f"invalid {name}: {text!r} is neither RFC 3339 nor YYYY-MM-DD") from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    if at.date() < EARLIEST:
+        return datetime.combine(EARLIEST, time.min, UTC)
+    return datetime.combine(LATEST, time.max, UTC) if at.date() > LATEST else at.astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +108,7 @@ class Page:
     next_page_token: str | None
 
 
-def page(tape: Tape, question: Question) -> Page:
+def page(tape: Market, question: Question) -> Page:
     """One page of history: symbol after symbol in alphabetical order, as Alpaca does."""
     first, after, skip = _read_token(question.page_token)
     rows: dict[str, list[Fact]] = {}
@@ -117,12 +132,17 @@ def page(tape: Tape, question: Question) -> Page:
     return Page(rows, None)
 
 
-def _walk(tape: Tape, symbol: str, question: Question, limit: int) -> Iterator[Fact]:
+def _walk(tape: Market, symbol: str, question: Question, limit: int) -> Iterator[Fact]:
     """The rows of one symbol in the order asked for, fetched step by step: a page needs no more than its rows."""
-    start, end = question.start, min(question.end, question.now)
-    step = end - start + TICK if question.span.unit else STEP[question.kind]
-    if question.kind == "bars" and question.span.base == "1Day":
-        step = max(step, timedelta(days=366))
+    bars = question.kind == "bars"
+    begins = tape.sessions[0].extended_open
+    start = max(question.start, begins - DAY if bars else begins)  # daily bars begin at midnight
+    end = min(question.end, question.now)
+    if end < begins:
+        return
+    step = DAILY_STEP if bars and question.span.base == "1Day" else STEP[question.kind]
+    if question.span.unit or (question.ascending and not bars):
+        step = end - start + TICK  # weeks and months are cut from all days; and the tape itself stops at the limit
     while start <= end:
         if question.ascending:
             until = min(end, start + step - TICK)
@@ -144,7 +164,7 @@ def facts(
         return tape.trades(symbol, start - TICK, end, limit)
     base = question.span.base
     if isinstance(base, str):
-        width, known = timedelta(days=1), question.now
+        width, known = DAY, question.now
     else:
         width, known = base, question.now.replace(second=0, microsecond=0) - TICK  # a minute is told when it is over
     until = min(end + width, known)
@@ -209,7 +229,7 @@ def _read_token(token: str) -> tuple[str, datetime | None, int]:
 def last_minute_bar(tape: Tape, symbol: str, now: datetime) -> Bar | None:
     """The bar of the last whole minute in which the symbol traded, looking back over a long weekend at most."""
     end = now.replace(second=0, microsecond=0) - TICK
-    for window in (timedelta(minutes=10), timedelta(days=1), timedelta(days=5)):
+    for window in (timedelta(minutes=10), DAY, 5 * DAY):
         bars = tape.bars(symbol, end - window, end, MINUTE)
         if bars:
             return bars[-1]
@@ -218,5 +238,5 @@ def last_minute_bar(tape: Tape, symbol: str, now: datetime) -> Bar | None:
 
 def daily_bars(tape: Tape, symbol: str, now: datetime) -> tuple[Bar | None, Bar | None]:
     """The day's bar so far (or the last day's, while there is none yet) and the one before it."""
-    days = tape.bars(symbol, now - timedelta(days=12), now, "1Day")
+    days = tape.bars(symbol, now - 12 * DAY, now, "1Day")
     return (days[-1] if days else None), (days[-2] if len(days) > 1 else None)

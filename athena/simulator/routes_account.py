@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import fields
 from datetime import date
 
 from aiohttp import web
@@ -9,11 +11,13 @@ from aiohttp import web
 from athena.model import trading_date
 from athena.simulator import sessions, wire
 from athena.simulator.access import ACCOUNT, VENUE
+from athena.simulator.account import AccountConfigurations
 from athena.simulator.errors import NOT_FOUND, VenueError
 from athena.simulator.market_data import BadQuestion
 from athena.simulator.parameters import choice, json_object, listed, when, whole, yes
 
-CALENDAR_FROM, CALENDAR_TO = date(1990, 1, 1), date(2029, 12, 31)
+CALENDAR_TO = date(2029, 12, 31)
+SETTINGS = {field.name for field in fields(AccountConfigurations)}
 SPEED_HEADER = "X-Simulator-Speed"
 
 routes = web.RouteTableDef()
@@ -31,7 +35,8 @@ async def configurations(request: web.Request) -> web.Response:
 
 @routes.patch("/v2/account/configurations")
 async def configure(request: web.Request) -> web.Response:
-    changes = await json_object(request)
+    body = await json_object(request)
+    changes = {name: value for name, value in body.items() if name in SETTINGS}
     return web.json_response(wire.configurations(request[ACCOUNT].update_configurations(**changes)))
 
 
@@ -109,9 +114,11 @@ async def calendar(request: web.Request) -> web.Response:
         raise BadQuestion(f"invalid end: {end} lies before the start, {start}")
     today = trading_date(request.app[VENUE].clock.now())
     # Without bounds Alpaca lists decades; the calendar is made year by year, so the default is this year and the next.
-    first = max(start or date(today.year, 1, 1), CALENDAR_FROM)
+    first = start or date(today.year, 1, 1)
     last = min(end or date(max(first, today).year + 1, 12, 31), CALENDAR_TO)
-    return web.json_response([wire.calendar_day(session) for session in sessions.sessions_between(first, last)])
+    # A year's calendar takes a third of a second to make: in a thread, so that the market goes on meanwhile.
+    days = await asyncio.to_thread(list, sessions.sessions_between(first, last))
+    return web.json_response([wire.calendar_day(session) for session in days])
 
 
 def _day(request: web.Request, name: str) -> date | None:

@@ -24,11 +24,11 @@ from athena.simulator.access import TICK, VENUE, Venue
 from athena.simulator.clock import Now, VenueClock
 from athena.simulator.exchange import Exchange
 from athena.simulator.faults import Faults, NoFaults
+from athena.simulator.market_data import Market
 from athena.simulator.market_stream import ALL_FEEDS, MarketStream
 from athena.simulator.publisher import Publisher
 from athena.simulator.rate_limit import RateLimit
 from athena.simulator.state import saved_at
-from athena.simulator.tape import Tape
 from athena.simulator.trade_stream import TradeStream
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class SimulatorServer:
     Raises SimulatorError when the port cannot be had, the host is not loopback, or the state file cannot be read.
     """
 
-    def __init__(self, tape: Tape, clock: Now, options: ServerOptions | None = None) -> None:
+    def __init__(self, tape: Market, clock: Now, options: ServerOptions | None = None) -> None:
         options = options or ServerOptions()
         if options.host not in LOOPBACK:
             raise SimulatorError(f"The simulator serves loopback only, not '{options.host}'.", "Use --host 127.0.0.1.")
@@ -185,7 +185,7 @@ class SimulatorServer:
 
 
 async def serve(
-    tape: Tape,
+    tape: Market,
     *,
     start: datetime,
     speed: float = 1.0,

@@ -68,6 +68,31 @@ def test_wrong_requests(rest: Rest, method: str, path: str, status: int, code: i
 
 
 @pytest.mark.parametrize(
+    "path",
+    [
+        "/v2/stocks/bars?symbols=KO,NOPE&timeframe=1Day&start=0001-01-01&end=9999-12-31",
+        "/v2/stocks/bars?symbols=KO&timeframe=1Min&start=1900-01-01&sort=desc&limit=1",
+        "/v2/stocks/trades?symbols=KO&start=2019-11-01&end=2019-11-02",
+        "/v2/stocks/quotes?symbols=KO&start=2020-03-09T09:45:00-04:00&limit=5",
+        "/v2/stocks/bars?symbols=KO&timeframe=23Hour&start=2999-01-01&end=9999-12-31T23:59:59.999999999Z",
+        "/v2/account/portfolio/history?period=1D&end=2020-03-10",
+        "/v2/account/activities?after=0001-01-01&until=9999-12-31",
+        "/v2/calendar?start=2029-12-20&end=9999-12-31",
+    ],
+)
+def test_times_beyond_the_market_are_no_error(rest: Rest, path: str) -> None:
+    """An interval that reaches before the tape or past the clock gives what lies inside, perhaps nothing."""
+    assert rest.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("changes", [{"self": 1}, {"unknown": True}, {"suspend_trade": None}])
+def test_unknown_settings_change_nothing(rest: Rest, changes: dict[str, Any]) -> None:
+    """Configurations that do not exist, or are null, are passed over."""
+    before = rest.get("/v2/account/configurations").json()
+    assert rest.patch("/v2/account/configurations", json=changes).json() == before
+
+
+@pytest.mark.parametrize(
     ("body", "status"),
     [
         (b"", 422),

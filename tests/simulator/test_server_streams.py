@@ -14,6 +14,7 @@ import msgpack
 import pytest
 from alpaca.data.enums import DataFeed
 from alpaca.data.live import StockDataStream
+from alpaca.data.models import TradingStatus
 from alpaca.trading.enums import TradeEvent
 from alpaca.trading.models import TradeUpdate
 from alpaca.trading.stream import TradingStream
@@ -254,6 +255,7 @@ def test_halts_and_resumptions_are_statuses() -> None:
         told += client.receive()
         told += client.receive()
     assert [(message["T"], message["S"], message["sc"]) for message in told] == [("s", "KO", "H"), ("s", "KO", "T")]
+    assert TradingStatus("KO", told[0]).status_code == "H"  # alpaca-py reads it
 
 
 def test_json_clients_are_served_text(simulator: RunningSimulator) -> None:

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from athena.simulator.clock import ManualClock, Now, VenueClock
+from athena.simulator.market_data import Market
 from athena.simulator.server import DEFAULT_KEYS, ServerOptions, SimulatorServer
 from athena.simulator.state import saved_at
 from athena.simulator.synthetic import SyntheticTape
-from athena.simulator.tape import Tape
 
 Result = TypeVar("Result")
 
@@ -29,7 +29,7 @@ class RunningSimulator:
 
     server: SimulatorServer
     clock: Now
-    tape: Tape
+    tape: Market
     loop: asyncio.AbstractEventLoop
     key: str = KEY
     secret: str = SECRET
@@ -72,7 +72,7 @@ def running_simulator(
     manual: bool = False,
     symbols: tuple[str, ...] | None = SYMBOLS,
     seed: int = 7,
-    tape: Tape | None = None,
+    tape: Market | None = None,
     clock: Now | None = None,
     **options: Any,
 ) -> Iterator[RunningSimulator]:
