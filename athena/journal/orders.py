@@ -188,6 +188,8 @@ def _next(was: OrderStatus, told: OrderStatus, filled: Decimal, whole: bool) -> 
         told = OrderStatus.PARTIALLY_FILLED
     if whole and filled and (told.is_open or told is was):
         told = OrderStatus.FILLED
+    if was is OrderStatus.NOT_SENT and told not in _OURS:  # that was our inference; the venue knows better
+        return told
     if was is OrderStatus.FILLED or (was.is_final and told.is_open):
         return was
     return told

@@ -80,6 +80,16 @@ def test_doubt_never_hides_what_the_venue_said(journal: Journal) -> None:
     assert (row(journal)["status"], row(journal)["error"]) == ("new", "timeout")
 
 
+def test_the_venue_knows_better_than_our_inference_that_nothing_was_sent(journal: Journal) -> None:
+    """An order believed not sent, that the venue reports as open, counts as open again."""
+    journal.append("order.intended", intended(), VENUE_AT)
+    journal.append("order.updated", updated(status="not_sent"), VENUE_AT)
+    journal.append("order.updated", updated(status="unknown"), VENUE_AT)
+    assert row(journal)["status"] == "not_sent"
+    journal.append("order.updated", updated(status="new"), VENUE_AT)
+    assert row(journal)["status"] == "new"
+
+
 def test_a_refusal_is_an_order_and_a_violation(journal: Journal) -> None:
     """A refused order is final at once; refusing a duplicate leaves the order it duplicates alone."""
     journal.append("order.refused", refused(), VENUE_AT)
@@ -183,7 +193,8 @@ def test_no_news_reopens_or_unfills_an_order(template: Any, news: list[dict[str,
             total += 0 if item["execution_id"] in seen else item["quantity"]
             seen.add(item["execution_id"])
         status, filled = db.execute("SELECT status, filled_quantity FROM orders").fetchall()[0]
-        assert not (was.is_final and OrderStatus(status).is_open)
+        venues_word = was.is_final and was is not OrderStatus.NOT_SENT
+        assert not (venues_word and OrderStatus(status).is_open)
         assert Decimal(filled) >= max(had, total)
         was, had = OrderStatus(status), Decimal(filled)
     db.close()
