@@ -72,8 +72,9 @@ class Section:
         """Shows heading, figure, tables; the figure as plotly's own JSON, which any front end draws."""
         import json
 
-        from IPython.display import display
+        from IPython.display import display as show
 
+        display: Callable[..., Any] = show  # untyped there
         display({"text/html": self._repr_html_()}, raw=True)
         if (figure := self.figure) is not None:
             display({"application/vnd.plotly.v1+json": json.loads(figure.to_json())}, raw=True)

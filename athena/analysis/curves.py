@@ -19,7 +19,8 @@ def without_flows(equity: pd.Series, flows: pd.Series | None = None) -> pd.Serie
         return equity.copy()
     later = flows[flows.index > equity.index[0]].sort_index()
     paid = np.concatenate([[0.0], later.to_numpy(dtype=float).cumsum()])
-    return equity - paid[later.index.searchsorted(equity.index, side="right")]
+    flat: pd.Series = equity - paid[later.index.searchsorted(equity.index, side="right")]
+    return flat
 
 
 def underwater(equity: pd.Series, flows: pd.Series | None = None) -> pd.Series:

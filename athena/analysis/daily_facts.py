@@ -108,7 +108,8 @@ class DayFacts:
     realised: pd.Series
     identity: pnl.Identity | None
     curve: pd.Series  # equity of the day less its transfers, from the start of the day
-    close_drawdown: pd.Series  # of all days' closes, fractions
+    closes: pd.Series  # equity of each close in dollars, all transfers taken out
+    close_drawdown: pd.Series  # of those closes, fractions
 
     @property
     def unpriced(self) -> list[str]:
@@ -132,8 +133,7 @@ def work_out(record: DayRecord) -> DayFacts:
     """Folds, measures and reconciles the record. Raises ValueError naming what cannot be true in it."""
     today = record.fills["trading_date"] == record.trading_date
     lots = {
-        (row.symbol, HELD_BEFORE): pnl.Lot(row.quantity, row.quantity * row.price)
-        for row in rows_of(record.openings)
+        (row.symbol, HELD_BEFORE): pnl.Lot(row.quantity, row.quantity * row.price) for row in rows_of(record.openings)
     }
     pnl.take_in(record.fills[~today], lots)
     fills = record.fills[today].reset_index(drop=True)
@@ -141,6 +141,7 @@ def work_out(record: DayRecord) -> DayFacts:
     net, realised = _net(record, fills, today)
     flows = record.cash_flows
     moved = flows[flows["is_transfer"].astype(bool)] if len(flows) else flows
+    closes, falls = _closes(record, moved)
     return DayFacts(
         record=record,
         fills=execution.with_slippage(fills),
@@ -150,7 +151,8 @@ def work_out(record: DayRecord) -> DayFacts:
         realised=realised,
         identity=_identity(record, net, len(fills)),
         curve=_day_curve(record, moved),
-        close_drawdown=_close_drawdown(record, moved),
+        closes=closes,
+        close_drawdown=falls,
     )
 
 
@@ -197,13 +199,15 @@ def _day_curve(record: DayRecord, moved: pd.DataFrame) -> pd.Series:
     return curves.without_flows(curve, _series(today["amount"], at))
 
 
-def _close_drawdown(record: DayRecord, moved: pd.DataFrame) -> pd.Series:
+def _closes(record: DayRecord, moved: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Equity less transfers, and the drawdown, of each day's close; no drawdown where equity is not positive."""
     index = pd.DatetimeIndex(pd.to_datetime(record.closes["trading_date"]), tz="UTC")
     equity = pd.Series(record.closes["equity"].astype(float).to_numpy(), index=index)
     if equity.empty or (equity <= 0).any():
-        return pd.Series(dtype=float)
+        return equity, pd.Series(dtype=float)
     days = pd.DatetimeIndex(pd.to_datetime(moved["trading_date"]), tz="UTC")
-    return curves.underwater(equity, pd.Series(moved["amount"].astype(float).to_numpy(), index=days))
+    flows = pd.Series(moved["amount"].astype(float).to_numpy(), index=days)
+    return curves.without_flows(equity, flows), curves.underwater(equity, flows)
 
 
 def _series(values: pd.Series, at: Any) -> pd.Series:

@@ -108,7 +108,9 @@ def _loss(facts: DayFacts, target: str) -> tuple[float, str] | None:
     flows = facts.record.cash_flows
     before = (flows["trading_date"] == facts.record.trading_date) & (flows["at"] <= opening[0])
     base = float(opening[1]) - float(sum(flows.loc[before & flows["is_transfer"].astype(bool), "amount"], Decimal(0)))
-    return max(0.0, base - float(after.min())) if len(after) else None, "worst since the open, realised and unrealised"
+    if after.empty:
+        return None
+    return max(0.0, base - float(after.min())), "worst since the open, realised and unrealised"
 
 
 def _position(facts: DayFacts, target: str) -> tuple[float, str] | None:

@@ -36,12 +36,12 @@ def judge(facts: DayFacts) -> list[Finding]:
         explained(facts),
         reconciled(facts.record, facts.fills),
         orders_settled(facts.record),
-        *limits_kept(facts),
         drawdown(facts),
+        halts_ended(facts.record),
         *slippage(facts),
+        *limits_kept(facts),
         slippage_measured(facts),
         rejections(facts.record),
-        halts_ended(facts.record),
         guard_acted(facts.record),
         broker_connected(facts.record),
     ]
@@ -87,14 +87,14 @@ def explained(facts: DayFacts) -> Finding:
         )
     gap, allowed = identity.unexplained, identity.tolerance
     serious = max(allowed, Decimal(1), abs(identity.equity_start) / 10_000)
-    rule = f"± ${style.usd(allowed)}; STOP past ${style.usd(serious)} (1 bp of equity)"
+    rule = f"± {style.dollars(allowed)}; STOP past {style.dollars(serious)} (1 bp of equity)"
     inputs = {"unexplained_usd": gap, "tolerance_usd": allowed, "stop_usd": serious}
     if abs(gap) <= allowed:
-        return Finding(check, OK, f"${style.usd(gap)}", rule, inputs=inputs)
-    reason = f"${style.usd(gap)} of the day's change in equity is unexplained."
+        return Finding(check, OK, f"{style.dollars(gap)}", rule, inputs=inputs)
+    reason = f"{style.dollars(gap)} of the day's change in equity is unexplained."
     action = "Compare fills and cash with the broker: `athena broker-reconciliation`."
     return Finding(
-        check, ATTENTION if abs(gap) <= serious else STOP, f"${style.usd(gap)}", rule, reason, action, inputs
+        check, ATTENTION if abs(gap) <= serious else STOP, f"{style.dollars(gap)}", rule, reason, action, inputs
     )
 
 
@@ -119,7 +119,8 @@ def reconciled(record: DayRecord, fills: pd.DataFrame) -> Finding:
         )
     late = not fills.empty and not pd.isna(last["venue_at"]) and fills["at"].max() > last["venue_at"]
     if late:
-        reason = f"{_plural(int((fills['at'] > last['venue_at']).sum()), 'fill')} came after the last comparison with the broker."
+        after = int((fills["at"] > last["venue_at"]).sum())
+        reason = f"{_plural(after, 'fill')} came after the last comparison with the broker."
         return Finding(check, ATTENTION, style.clock(last["venue_at"]), rule, reason, action, inputs)
     return Finding(check, OK, f"clean at {style.clock(last['venue_at'])}", rule, inputs=inputs)
 
@@ -281,7 +282,8 @@ def broker_connected(record: DayRecord) -> Finding:
     inputs: dict[str, Any] = {"losses": len(lost)}
     if lost.empty:
         return Finding(check, OK, "never lost", "never lost", inputs=inputs)
-    reason = f"The connection to the broker was lost {len(lost)} times, last: {lost['reason'].iloc[-1] or 'no reason given'}."
+    why = lost["reason"].iloc[-1] or "no reason given"
+    reason = f"The connection to the broker was lost {_plural(len(lost), 'time')}, last: {why}."
     return Finding(
         check,
         ATTENTION,

@@ -42,14 +42,14 @@ def build(facts: DayFacts, findings: Sequence[Finding]) -> dict[str, Section]:
 def profit(facts: DayFacts) -> Section:
     reading = (
         "Total is realised plus the change of unrealised less fees; slippage is a memo, already inside realised. "
-        "Symbols count the account's net position, as the broker does. The last table ties profit to the change of equity."
+        "Symbols count the account's net position, as the broker does. "
+        "The last table ties profit to the change of equity."
     )
     tables = [_profit_table(facts, "symbol"), _profit_table(facts, "strategy")]
     if facts.identity:
         holds = "within" if facts.identity.holds else "PAST"
-        caption = (
-            f"From equity to equity · unexplained is {holds} its tolerance of ± ${style.usd(facts.identity.tolerance)}"
-        )
+        allowed = style.dollars(facts.identity.tolerance)
+        caption = f"From equity to equity · unexplained is {holds} its tolerance of ± {allowed}"
         tables.append(
             Table(caption, facts.identity.lines(), [Column("line", "Line"), Column("amount", "$", style.usd)], totals=1)
         )
@@ -74,10 +74,10 @@ def _profit_table(facts: DayFacts, key: str) -> Table:
     columns = [
         Column(key, key.capitalize()),
         Column("realised", "Realised $", style.usd),
-        Column("unrealised", "Unrealised, change $", style.usd),
+        Column("unrealised", "Unrealised change $", style.usd),
         Column("fees", "Fees $", style.usd),
         Column("total", "Total $", style.usd),
-        Column("slippage", "Slippage cost $ (memo)", style.usd),
+        Column("slippage", "Slippage $ (memo)", style.usd),
     ]
     whole = pd.concat([part.astype(object) for part in rows], ignore_index=True)
     return Table(
@@ -96,11 +96,11 @@ def equity(facts: DayFacts) -> Section:
     depth = curve - curve.cummax()
     ends = facts.close_drawdown
     rows = [
-        ("Change over the day", f"${style.usd(float(curve.iloc[-1] - curve.iloc[0]))}"),
-        ("Deepest below the day's best", f"${style.usd(float(depth.min()))} at {style.clock(depth.idxmin())}"),
+        ("Change over the day", f"{style.dollars(float(curve.iloc[-1] - curve.iloc[0]))}"),
+        ("Deepest below the day's best", f"{style.dollars(float(depth.min()))} at {style.clock(depth.idxmin())}"),
         (
             "Lowest against the start",
-            f"${style.usd(float((curve - curve.iloc[0]).min()))} at {style.clock(curve.idxmin())}",
+            f"{style.dollars(float((curve - curve.iloc[0]).min()))} at {style.clock(curve.idxmin())}",
         ),
         ("Close below the highest close", style.fine_percent(float(ends.iloc[-1])) if len(ends) else style.MISSING),
         ("Closes recorded", style.count(len(ends))),
@@ -109,7 +109,7 @@ def equity(facts: DayFacts) -> Section:
         "The day and the days before it", pd.DataFrame(rows, columns=["what", "value"]), _pair("What", "Value")
     )
     record = facts.record
-    draw = lambda: figures.day_and_history(curve, record.halts, record.violations, record.closes, ends)  # noqa: E731 (drawn when shown)
+    draw = lambda: figures.day_and_history(curve, record.halts, record.violations, facts.closes, ends)  # noqa: E731 (drawn when shown)
     return Section(QUESTIONS["equity"], reading, (table,), draw)
 
 
@@ -249,7 +249,7 @@ def limits(facts: DayFacts) -> Section:
         Column("limit", "Limit", _right),
         Column("headroom", "Headroom", _right),
         Column("unit", "Unit"),
-        Column("used_fraction", "Used", style.percent),
+        Column("used_fraction", "Share used", style.percent),
         Column("basis", "Measured as"),
     ]
     measured = use.dropna(subset=["used_fraction"])

@@ -104,7 +104,8 @@ def outcomes(orders: pd.DataFrame, key: str) -> pd.DataFrame:
 def causes(orders: pd.DataFrame, violations: pd.DataFrame) -> pd.DataFrame:
     """Why orders did not go: refusals of the guard by code, rejections of the venue by its words.
 
-    Columns: by, cause, count, symbols. violations: code, symbol, client_order_id. orders: status, error, symbol, client_order_id.
+    Columns: by, cause, count, symbols. violations: code, symbol, client_order_id. orders: status, error, symbol,
+    client_order_id.
     """
     refused = orders.loc[orders["status"] == "refused", ["client_order_id", "symbol"]]
     codes = (
@@ -134,7 +135,7 @@ def latency_ms(orders: pd.DataFrame) -> pd.Series:
     if answered.empty:
         return pd.Series(dtype=float)
     taken = pd.to_datetime(answered["acknowledged_at"]) - pd.to_datetime(answered["intended_at"])
-    return taken.dt.total_seconds() * 1000  # type: ignore[no-any-return]
+    return taken.dt.total_seconds() * 1000
 
 
 def busiest_minute(times: pd.Series) -> int:

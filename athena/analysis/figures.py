@@ -36,7 +36,7 @@ def profit_bars(profit: pd.DataFrame) -> Any:
 
 
 def day_and_history(
-    curve: pd.Series, halts: pd.DataFrame, violations: pd.DataFrame, closes: pd.DataFrame, drawdown: pd.Series
+    curve: pd.Series, halts: pd.DataFrame, violations: pd.DataFrame, closes: pd.Series, drawdown: pd.Series
 ) -> Any:
     """The day's equity over its drawdown, and below them the closes of all days; dollars, and per cent for closes."""
     from plotly.subplots import make_subplots
@@ -45,7 +45,7 @@ def day_and_history(
     titles = (
         "Equity today, $",
         "Below the day's best, $",
-        "Equity at each close, $",
+        "Equity at each close, deposits out, $",
         "Close below the highest close, %",
     )
     figure = make_subplots(
@@ -60,11 +60,14 @@ def day_and_history(
     )
     figure.add_trace(_under(go, _et(depth.index), depth.to_numpy(), "$%{y:,.2f}"), 2, 1)
     _mark_guard(figure, curve, halts, violations)
-    days = [str(day) for day in closes["trading_date"]]
+    days = [str(day.date()) for day in closes.index]
     figure.add_trace(
-        go.Scatter(x=days, y=closes["equity"].astype(float).to_numpy(), line=line, mode="lines+markers", marker_size=4, name="close", hovertemplate="$%{y:,.2f}"),
-        3, 1,
-    )  # fmt: skip
+        go.Scatter(
+            x=days, y=closes.to_numpy(), line=line, mode="lines+markers", marker_size=4, hovertemplate="$%{y:,.2f}"
+        ),
+        3,
+        1,
+    )
     if len(drawdown):
         figure.add_trace(
             _under(go, [str(day.date()) for day in drawdown.index], drawdown.to_numpy() * 100, "%{y:.2f} %"), 4, 1
@@ -72,8 +75,8 @@ def day_and_history(
     edge = [_et(curve.index[:1])[0], _et(curve.index[-1:])[0]]
     figure.update_xaxes(range=edge, tickformat="%H:%M", row=1, col=1, matches="x2", showticklabels=False)
     figure.update_xaxes(range=edge, tickformat="%H:%M", row=2, col=1)
-    figure.update_xaxes(type="category", nticks=8, row=3, col=1, matches="x4", showticklabels=False)
-    figure.update_xaxes(type="category", nticks=8, row=4, col=1)
+    figure.update_xaxes(type="date", tickformat="%-d %b %Y", nticks=6, row=3, col=1, matches="x4", showticklabels=False)
+    figure.update_xaxes(type="date", tickformat="%-d %b %Y", nticks=6, row=4, col=1)
     figure.update_yaxes(tickformat=",.0f", nticks=5)
     figure.update_yaxes(tickformat=".1f", row=4, col=1)
     for note in figure.layout.annotations:
@@ -135,8 +138,17 @@ def slippage_bars(table: pd.DataFrame) -> Any:
     ]
     labels = [f"{style.bps(v)} (n = {n})" for v, n in zip(rows["cost_bps"], rows["fills"], strict=True)]
     figure.add_trace(
-        go.Bar(x=rows["cost_bps"].tolist(), y=rows["symbol"].tolist(), orientation="h", marker_color=colours, text=labels, textposition="outside", cliponaxis=False, hovertemplate="%{y}: %{x:.1f} bps")
-    )  # fmt: skip
+        go.Bar(
+            x=rows["cost_bps"].tolist(),
+            y=rows["symbol"].tolist(),
+            orientation="h",
+            marker_color=colours,
+            text=labels,
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x:.1f} bps",
+        )
+    )
     top = float(rows["cost_bps"].max())
     for level in (LIMIT_ORDERS_BPS, HALT_SYMBOL_BPS):
         if top > level * 0.4:
@@ -157,19 +169,29 @@ def guard_timeline(halts: pd.DataFrame, violations: pd.DataFrame, end: Any) -> A
         until = end if pd.isna(halt.to_at) else halt.to_at
         figure.add_trace(
             go.Scatter(
-                x=_et(pd.DatetimeIndex([halt.from_at, until])), y=[halt.what] * 2, mode="lines", line={"width": 14, "color": style.ORANGE},
-                text=[f"{halt.owner}: {halt.reason}"] * 2, hovertemplate="%{text}<extra></extra>", showlegend=False,
+                x=_et(pd.DatetimeIndex([halt.from_at, until])),
+                y=[halt.what] * 2,
+                mode="lines",
+                line={"width": 14, "color": style.ORANGE},
+                text=[f"{halt.owner}: {halt.reason}"] * 2,
+                hovertemplate="%{text}<extra></extra>",
+                showlegend=False,
             )
-        )  # fmt: skip
+        )
     known = violations[violations["venue_at"].notna()]
     if len(known):
         marker = {"symbol": "x-thin", "size": 9, "line": {"width": 1.8, "color": style.RED}}
         figure.add_trace(
             go.Scatter(
-                x=_et(pd.DatetimeIndex(known["venue_at"])), y=known["symbol"].replace("", None).fillna("account").tolist(), mode="markers",
-                marker=marker, text=known["code"].tolist(), hovertemplate="%{text}<extra></extra>", showlegend=False,
+                x=_et(pd.DatetimeIndex(known["venue_at"])),
+                y=known["symbol"].replace("", None).fillna("account").tolist(),
+                mode="markers",
+                marker=marker,
+                text=known["code"].tolist(),
+                hovertemplate="%{text}<extra></extra>",
+                showlegend=False,
             )
-        )  # fmt: skip
+        )
     figure.update_layout(hovermode="closest")
     figure.update_xaxes(title_text="New York time", type="date", tickformat="%H:%M")
     figure.update_yaxes(categoryorder="array", categoryarray=names, showgrid=False)
@@ -205,6 +227,6 @@ def _plotly() -> Any:
     return go
 
 
-def _et(at: pd.DatetimeIndex) -> list[str]:
+def _et(at: Any) -> list[str]:
     """New York wall times as text: plotly knows no time zones."""
-    return at.tz_convert(NEW_YORK).strftime("%Y-%m-%dT%H:%M:%S").tolist()
+    return list(at.tz_convert(NEW_YORK).strftime("%Y-%m-%dT%H:%M:%S"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import pandas as pd
 
@@ -81,7 +82,7 @@ def profit(
     """
     after = {key: Lot(lot.quantity, lot.cost) for key, lot in lots.items()}
     gained = take_in(fills, after)
-    by_key = fills.assign(realised=gained).groupby(["symbol", "strategy"], sort=True)
+    by_key: Any = fills.assign(realised=gained).groupby(["symbol", "strategy"], sort=True)
     sums = {key: (sum(rows["realised"], ZERO), sum(rows["fee"], ZERO)) for key, rows in by_key}
     rows = []
     for key in sorted(
@@ -133,7 +134,7 @@ class Identity:
         rows = [
             ("Equity at the start", self.equity_start),
             ("Realised", self.realised),
-            ("Unrealised, change", self.unrealised),
+            ("Unrealised change", self.unrealised),
             ("Fees on fills", -self.fees),
             ("Dividends, interest, other charges", self.income),
             ("Deposits and withdrawals", self.transfers),

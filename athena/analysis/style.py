@@ -23,6 +23,12 @@ def usd(value: Any) -> str:
     return _number(value, 2)
 
 
+def dollars(value: Any) -> str:
+    """The same with its sign and unit, for sentences: −$1,234.50."""
+    written = usd(value)
+    return f"−${written[1:]}" if written.startswith("−") else f"${written}"
+
+
 def whole_usd(value: Any) -> str:
     return _number(value, 0)
 
@@ -165,7 +171,7 @@ vertical-align:top}
 .athena td.loss{color:var(--loss)}.athena tr.total td{font-weight:650;border-top:1px solid var(--soft)}
 .athena .figure{margin:.25rem 0 .9rem}
 @media(max-width:640px){.athena{font-size:13px}.athena th,.athena td{padding:.26rem .36rem}
-.athena table{font-size:12px;width:100%%;min-width:0}
+.athena table{font-size:12px;width:100%%;min-width:0}.athena th.n{white-space:normal}
 .athena table.cards,.athena .cards tbody,.athena .cards tr,.athena .cards td{display:block;width:auto}
 .athena .cards thead{display:none}.athena .cards tr{border-bottom:1px solid var(--soft);padding:.4rem 0}
 .athena .cards td,.athena .cards td.n{display:flex;justify-content:space-between;gap:1rem;border:0;text-align:right;

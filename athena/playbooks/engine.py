@@ -1,4 +1,4 @@
-"""Papermill's engine for playbooks: a kernel of this interpreter, on local sockets of a private folder, started early."""
+"""Papermill's engine for playbooks: this interpreter's kernel, on sockets in a private folder, started early."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME = "athena"
 Progress = Callable[[int, int, str], None]
 
 
-class _OneKernel(KernelSpecManager):  # type: ignore[misc]
+class _OneKernel(KernelSpecManager):
     """Knows only this interpreter's kernel, whatever kernels the machine has installed."""
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:

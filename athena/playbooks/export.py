@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from html import escape
 from typing import Any
 
 from athena.playbooks.kernel import block_slow_imports
@@ -39,7 +38,7 @@ def body_of(notebook: Any, failed_cell: int | None = None) -> tuple[str, int]:
             cell.outputs = kept
         elif index == failed_cell:
             cell.source = f"{anchor}\n\n{cell.source}"
-    exporter = HTMLExporter(
+    exporter: Any = HTMLExporter(  # type: ignore[no-untyped-call]
         template_name="basic",
         exclude_input=True,
         exclude_input_prompt=True,
@@ -59,7 +58,7 @@ def _figure(number: int, figure: dict[str, Any]) -> str:
     # `</` would end the script element; `<!--` would open a comment in it.
     data = json.dumps({"data": figure.get("data", []), "layout": layout}).replace("<", "\\u003c")
     return (
-        f'<div class="athena"><div class="figure" data-figure="{escape(str(number))}" style="height:{height}px"></div></div>'
+        f'<div class="athena"><div class="figure" data-figure="{number}" style="height:{height}px"></div></div>'
         f'<script type="application/json" id="figure-{number}">{data}</script>'
     )
 
@@ -67,4 +66,6 @@ def _figure(number: int, figure: dict[str, Any]) -> str:
 def _display(html: str) -> Any:
     from nbformat.v4 import new_output
 
-    return new_output("display_data", data={"text/html": html})
+    return new_output(  # type: ignore[no-untyped-call]
+        "display_data", data={"text/html": html}
+    )

@@ -1,11 +1,10 @@
-"""From a run's folder to the archive: secrets struck out, the page made, files renamed into place, the index renewed."""
+"""From a run's folder to the archive: secrets struck out, page made, files renamed into place, index renewed."""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,12 +21,11 @@ def publish(
 ) -> dict[str, Path]:
     """Writes `reports/<trading date>/<playbook>.{ipynb,html,json}` and renews `reports/index.html`; returns the paths.
 
-    A failed run takes the place of a good one only after keeping that as `<playbook>.last_good.*`, linked from its page.
+    A failed run takes a good one's place only after keeping that as `<playbook>.last_good.*`, linked from its page.
     """
     name, target = record["playbook"], reports / record["trading_date"]
     target.mkdir(parents=True, exist_ok=True)
     if not (folder / f"{name}.ipynb").exists():  # the run died before papermill wrote anything
-        shutil.copy(folder / "order.json", folder / f"{name}.ipynb")
         (folder / f"{name}.ipynb").write_text(
             '{"cells":[],"metadata":{},"nbformat":4,"nbformat_minor":5}', encoding="utf-8"
         )
@@ -67,7 +65,7 @@ def write_index(reports: Path) -> Path:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             keys = ("playbook", "question", "trading_date", "verdict", "reason")
-            row = {key: str(found[key]) for key in keys}
+            row: dict[str, Any] = {key: str(found[key]) for key in keys}
             row |= {
                 "succeeded": found["run"]["succeeded"],
                 "finished_at": found["run"]["finished_at"],

@@ -21,7 +21,7 @@ class Record:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         facts = {**self.result["facts"], "athena": version("athena")}
         rows = "".join(
-            f"<tr><td>{escape(key.replace('_', ' '))}</td><td>{escape(str(value if value is not None else '–'))}</td></tr>"
+            f"<tr><td>{escape(key.replace('_', ' '))}</td><td>{escape('–' if value is None else str(value))}</td></tr>"
             for key, value in facts.items()
         )
         html = (

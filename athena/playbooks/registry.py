@@ -1,4 +1,4 @@
-"""Which playbooks there are, what each answers, and which parameters it takes. Their notebooks follow this, not it them."""
+"""Which playbooks there are, what each answers, and which parameters it takes; their notebooks follow this."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import quote
 
 MASK = "[redacted]"
@@ -32,8 +32,22 @@ def secret_values(environment: Mapping[str, str], more: Iterable[str] = ()) -> l
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """The text with each secret struck out, also where JSON, HTML or a URL writes it differently."""
+    """The text with each secret struck out, also as JSON, HTML, a URL or Python's repr write it, or two in turn."""
     for secret in secrets:
-        for form in {secret, json.dumps(secret)[1:-1], html.escape(secret), quote(secret, safe="")}:
+        once = {write(secret) for write in _WRITERS}
+        for form in sorted(once | {write(form) for form in once for write in _WRITERS}, key=len, reverse=True):
             text = text.replace(form, MASK)
     return text
+
+
+_WRITERS: tuple[Callable[[str], str], ...] = (
+    str,
+    lambda text: json.dumps(text)[1:-1],
+    lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    lambda text: repr(text)[1:-1],
+    html.escape,
+    lambda text: html.escape(text, quote=False),
+    lambda text: html.escape(text).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),  # as Jinja writes it
+    lambda text: html.escape(text).replace("&#x27;", "&#39;"),
+    lambda text: quote(text, safe=""),
+)

@@ -23,6 +23,11 @@ from athena.journal import Journal
 from athena.journal.codec import day_of, from_text
 from athena.model import CashFlow, trading_date
 
+_ORDERS = (  # an order of an earlier day whose end is still unknown concerns this day too
+    "SELECT * FROM orders WHERE trading_date = ? OR (status IN ('unknown', 'intended') AND trading_date < ?)"
+    " ORDER BY intended_at"
+)
+_STATES = "SELECT at, broker, state, reason FROM broker_states WHERE at >= ? AND at < ? ORDER BY sequence"
 ALIVE_SECONDS = 30  # an engine silent for longer is not running
 _MONEY = {
     "quantity", "price", "fee", "bid", "ask", "equity", "cash", "realised_pnl", "unrealised_pnl", "amount",
@@ -78,14 +83,15 @@ def _read(journal: Journal, chosen: date, now: datetime) -> DayRecord:
         "SELECT 1 FROM trading_days WHERE trading_date = ? UNION SELECT 1 FROM equity WHERE trading_date = ?",
         (text, text),
     ):
-        days = journal.one("SELECT min(trading_date), max(trading_date) FROM equity")
+        days: Any = journal.one("SELECT min(trading_date), max(trading_date) FROM equity")
         known = f" It has {days[0]} to {days[1]}." if days and days[0] else " It has none."
         return DayRecord(
             chosen, str(journal.path), now, f"{chosen} is not in the journal.{known}", sequence, account=facts
         )
     curve = _frame(
         journal,
-        "SELECT e.sequence, e.venue_at, e.equity, v.at FROM equity e JOIN events v USING (sequence) WHERE e.trading_date = ? ORDER BY e.venue_at, e.sequence",
+        "SELECT e.sequence, e.venue_at, e.equity, v.at FROM equity e JOIN events v USING (sequence)"
+        " WHERE e.trading_date = ? ORDER BY e.venue_at, e.sequence",
         (text,),
     )
     start, marks_start = _start(journal, text)
@@ -98,7 +104,7 @@ def _read(journal: Journal, chosen: date, now: datetime) -> DayRecord:
         as_of=now,
         sequence=sequence,
         venue_now=_venue_now(beat, curve, chosen),
-        engine_alive=bool(beat) and now - from_text(beat["at"]) < timedelta(seconds=ALIVE_SECONDS),
+        engine_alive=beat is not None and now - from_text(beat["at"]) < timedelta(seconds=ALIVE_SECONDS),
         session_open=opens,
         session_close=closes,
         account=facts,
@@ -111,12 +117,12 @@ def _read(journal: Journal, chosen: date, now: datetime) -> DayRecord:
         equity=curve,
         closes=_closes(journal, text),
         cash_flows=_flows(journal, text),
-        orders=_frame(journal, "SELECT * FROM orders WHERE trading_date = ? OR (status IN ('unknown', 'intended') AND trading_date < ?) ORDER BY intended_at", (text, text)),
+        orders=_frame(journal, _ORDERS, (text, text)),
         violations=_frame(journal, "SELECT * FROM violations WHERE trading_date = ? ORDER BY sequence", (text,)),
         halts=_halts(journal, curve, begins, ends, text),
         limits=_limits(journal),
         reconciliations=_reconciliations(journal, begins, ends),
-        broker_states=_frame(journal, "SELECT at, broker, state, reason FROM broker_states WHERE at >= ? AND at < ? ORDER BY sequence", (begins, ends)),
+        broker_states=_frame(journal, _STATES, (begins, ends)),
     )  # fmt: skip
 
 
@@ -126,8 +132,7 @@ def _frame(journal: Journal, sql: str, parameters: Sequence[Any] = ()) -> pd.Dat
     frame = pd.DataFrame([tuple(row) for row in rows], columns=names, dtype=object)
     for name in names:
         if name in _MONEY:
-            frame[name] = [None if v is None else Decimal(v) for v in frame[name]]
-            frame[name] = frame[name].astype(object)
+            frame[name] = pd.Series([None if v is None else Decimal(v) for v in frame[name]], dtype=object)
         elif name in _TIMES:
             frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601")
         elif name == "trading_date":
@@ -138,7 +143,8 @@ def _frame(journal: Journal, sql: str, parameters: Sequence[Any] = ()) -> pd.Dat
 def _start(journal: Journal, text: str) -> tuple[Decimal | None, dict[str, Decimal]]:
     """Equity at the end of the day before, with the marks in it; on the first day, what the account was bound with."""
     row = journal.one(
-        "SELECT sequence, equity FROM equity WHERE trading_date < ? ORDER BY trading_date DESC, venue_at DESC, sequence DESC LIMIT 1",
+        "SELECT sequence, equity FROM equity WHERE trading_date < ?"
+        " ORDER BY trading_date DESC, venue_at DESC, sequence DESC LIMIT 1",
         (text,),
     )
     if row:
@@ -206,7 +212,9 @@ def _flows(journal: Journal, text: str) -> pd.DataFrame:
         "SELECT id, kind, amount, at, trading_date, description FROM cash_flows WHERE trading_date <= ? ORDER BY at",
         (text,),
     )
-    return frame.assign(is_transfer=[CashFlow(row.id, row.kind, row.amount, row.at).is_transfer for row in rows_of(frame)])
+    return frame.assign(
+        is_transfer=[CashFlow(row.id, row.kind, row.amount, row.at).is_transfer for row in rows_of(frame)]
+    )
 
 
 def _machine_span(journal: Journal, text: str) -> tuple[str, str]:

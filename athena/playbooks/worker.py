@@ -63,8 +63,9 @@ def execute(order: dict[str, Any], folder: Path) -> tuple[Any, dict[str, Any] | 
                 parameters=order["parameters"],
                 engine_name=NAME,
                 kernel_name=NAME,
+                language="python",
                 progress_bar=False,
-                request_save_on_cell_execute=False,
+                request_save_on_cell_execute=True,  # what a dead kernel had shown is kept
                 start_timeout=60,
                 execution_timeout=order["cell_timeout_seconds"],
             )
@@ -73,7 +74,8 @@ def execute(order: dict[str, Any], folder: Path) -> tuple[Any, dict[str, Any] | 
         except Exception as failure:  # a dead kernel, a timeout: whatever stopped the run is its outcome
             error = _error(type(failure).__name__, str(failure), reached["cell"], [])
         seconds = {"start": started - begun, "execute": time.perf_counter() - started}
-        notebook = nbformat.read(output, as_version=4) if output.exists() else None
+        read: Any = nbformat.read
+        notebook = read(output, as_version=4) if output.exists() else None
         if error and error["cell"] is not None and notebook is not None:
             code = [cell for cell in notebook.cells if ERROR_TAG not in cell.metadata.get("tags", [])]
             error["source"] = code[error["cell"]].source if 0 <= error["cell"] < len(code) else ""

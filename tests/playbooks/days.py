@@ -10,6 +10,7 @@ from pathlib import Path
 from athena.journal import Journal
 
 D = Decimal
+ZERO, CENT, TICKS = D(0), D("0.01"), D("0.02")
 DAYS = ("2020-03-04", "2020-03-05", "2020-03-06")
 DAY = "2020-03-09"
 PRICES = {"AAPL": D("66.80"), "MSFT": D("155.20"), "JPM": D("96.40"), "XOM": D("41.30")}
@@ -22,7 +23,13 @@ class Story:
         self.journal = Journal.open(path, "engine")
         self.cash, self.held, self.marks = D(100_000), {}, dict(PRICES)
         self.count = 0
-        bound = {"venue": "simulator", "account_number": "SIM-1", "cash": self.cash, "equity": self.cash, "positions": []}
+        bound = {
+            "venue": "simulator",
+            "account_number": "SIM-1",
+            "cash": self.cash,
+            "equity": self.cash,
+            "positions": [],
+        }
         self.journal.append("account.bound", {**bound, "last_equity": self.cash}, self.at("2020-03-04", 9, 29))
 
     @staticmethod
@@ -31,7 +38,7 @@ class Story:
         offset = 5 if day < "2020-03-08" else 4
         return datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(hours=hour + offset, minutes=minute)
 
-    def trade(self, at, symbol, side, quantity, strategy="momentum", price=None, spread=D("0.02"), fee=D("0.01"), quoted=True):
+    def trade(self, at, symbol, side, quantity, strategy="momentum", price=None, spread=TICKS, fee=CENT, quoted=True):
         self.count += 1
         mid = self.marks[symbol]
         bid, ask = mid - spread / 2, mid + spread / 2
@@ -40,14 +47,26 @@ class Story:
         order = {"client_order_id": name, "strategy": strategy, "symbol": symbol, "side": side, "quantity": quantity}
         self.journal.append(
             "order.intended",
-            {**order, "type": "market", "time_in_force": "day", "decision_price": mid, "bid": bid, "ask": ask, "epoch": 1},
+            {
+                **order,
+                "type": "market",
+                "time_in_force": "day",
+                "decision_price": mid,
+                "bid": bid,
+                "ask": ask,
+                "epoch": 1,
+            },
             at,
         )
-        self.journal.append("order.updated", {**order, "type": "market", "broker_order_id": f"b-{name}", "status": "new"}, at)
+        self.journal.append(
+            "order.updated", {**order, "type": "market", "broker_order_id": f"b-{name}", "status": "new"}, at
+        )
         quotes = {"bid": bid, "ask": ask} if quoted else {}
         fill = {**order, "execution_id": f"x-{self.count}", "broker_order_id": f"b-{name}", "price": price, "fee": fee}
         self.journal.append("fill", {**fill, "at": at, "source": "stream", **quotes}, at)
-        self.journal.append("order.updated", {**order, "type": "market", "status": "filled", "filled_quantity": quantity}, at)
+        self.journal.append(
+            "order.updated", {**order, "type": "market", "status": "filled", "filled_quantity": quantity}, at
+        )
         signed = quantity if side == "buy" else -quantity
         self.cash -= signed * price + fee
         self.held[symbol] = self.held.get(symbol, D(0)) + signed
@@ -55,7 +74,13 @@ class Story:
     def refuse(self, at, symbol, code="HALTED", strategy="momentum"):
         self.count += 1
         order = {"client_order_id": f"order-{self.count}", "strategy": strategy, "symbol": symbol, "side": "buy"}
-        more = {"type": "market", "quantity": D(10), "code": code, "message": "all trading is halted", "observed": "halted"}
+        more = {
+            "type": "market",
+            "quantity": D(10),
+            "code": code,
+            "message": "all trading is halted",
+            "observed": "halted",
+        }
         self.journal.append("order.refused", {**order, **more, "limit_value": "active", "action": "refused"}, at)
 
     def reject(self, at, symbol, error="insufficient buying power"):
@@ -64,17 +89,25 @@ class Story:
         self.journal.append("order.intended", {**order, "type": "market", "quantity": D(500), "epoch": 1}, at)
         self.journal.append("order.updated", {**order, "type": "market", "status": "rejected", "error": error}, at)
 
-    def equity(self, at, off=D(0)):
+    def equity(self, at, off=ZERO):
         held = {symbol: quantity for symbol, quantity in self.held.items() if quantity}
         worth = self.cash + sum((q * self.marks[s] for s, q in held.items()), D(0)) + off
         self.journal.append(
             "equity",
-            {"equity": worth, "cash": self.cash, "realised_pnl": D(0), "unrealised_pnl": D(0), "marks": {s: self.marks[s] for s in held}},
+            {
+                "equity": worth,
+                "cash": self.cash,
+                "realised_pnl": D(0),
+                "unrealised_pnl": D(0),
+                "marks": {s: self.marks[s] for s in held},
+            },
             at,
         )
         return worth
 
-    def halt(self, at, name, scope="global", target="", origin="operator", owner="operator alice", reason="spread blow-out"):
+    def halt(
+        self, at, name, scope="global", target="", origin="operator", owner="operator alice", reason="spread blow-out"
+    ):
         payload = {"id": name, "scope": scope, "target": target, "mode": "halted", "origin": origin, "owner": owner}
         self.journal.append("halt.set", {**payload, "reason": reason, "nonce": 7}, at)
 
@@ -87,8 +120,8 @@ class Story:
         self.journal.close()
 
 
-def busy(path: Path, *, upto: float = 390.0, unexplained=D(0), reconciled: bool | None = True) -> Path:
-    """Three quiet days, then one with fills in four symbols, a spread that opens, two halts, refusals, a rejection, a deposit.
+def busy(path: Path, *, upto: float = 390.0, unexplained=ZERO, reconciled: bool | None = True) -> Path:
+    """Three quiet days, then one with fills, a spread that opens, two halts, refusals, a rejection and a deposit.
 
     upto: minutes after the open at which the record ends. unexplained: dollars by which equity is off at the end.
     """
@@ -106,30 +139,42 @@ def busy(path: Path, *, upto: float = 390.0, unexplained=D(0), reconciled: bool 
         ("max_slippage_bps", D(50)),
         ("allow_short", True),
     ):
-        story.journal.append("limit.set", {"name": name, "target": "", "value": value, "by": "settings", "reason": "first"})
+        story.journal.append(
+            "limit.set", {"name": name, "target": "", "value": value, "by": "settings", "reason": "first"}
+        )
     opens = story.at(DAY, 9, 30)
     story.journal.append("day.opened", {"trading_date": DAY, "opening_equity": story.equity(opens)}, opens)
-    story.journal.append("broker.state", {"broker": "alpaca", "state": "connected", "previous": "connecting", "reason": ""}, opens)
+    story.journal.append(
+        "broker.state", {"broker": "alpaca", "state": "connected", "previous": "connecting", "reason": ""}, opens
+    )
     for minute in range(1, int(upto)):
         at = story.at(DAY, 9, 30 + minute)
         story.drift(minute)
         if minute % 30 == 5:
             symbol = list(PRICES)[minute // 30 % 4]
-            story.trade(at, symbol, "buy" if minute % 60 < 30 else "sell", 40, "momentum" if minute % 4 else "reversion")
+            story.trade(
+                at, symbol, "buy" if minute % 60 < 30 else "sell", 40, "momentum" if minute % 4 else "reversion"
+            )
         if minute == 120:
-            story.journal.append("cash_flow", {"id": "c1", "kind": "CSD", "amount": D(5000), "at": at, "description": "deposit"}, at)
+            story.journal.append(
+                "cash_flow", {"id": "c1", "kind": "CSD", "amount": D(5000), "at": at, "description": "deposit"}, at
+            )
             story.cash += D(5000)
         if minute == 150:
             story.trade(at, "XOM", "buy", 60, "reversion", spread=D("0.90"))
             story.halt(at, "h-xom", "symbol", "XOM", "guard", "guard", "slippage 109 bps past 50")
             violation = {"code": "max_slippage_bps", "message": "slippage", "symbol": "XOM", "strategy": "reversion"}
-            story.journal.append("violation", {**violation, "observed": "109", "limit_value": "50", "action": "halted XOM"}, at)
+            story.journal.append(
+                "violation", {**violation, "observed": "109", "limit_value": "50", "action": "halted XOM"}, at
+            )
         if minute == 200:
             story.halt(at, "h-all")
         if minute in (205, 210, 221):
             story.refuse(at, "MSFT")
         if minute == 240:
-            story.journal.append("halt.cleared", {"id": "h-all", "by": "operator alice", "reason": "spread normal again"}, at)
+            story.journal.append(
+                "halt.cleared", {"id": "h-all", "by": "operator alice", "reason": "spread normal again"}, at
+            )
         if minute == 260:
             story.reject(at, "JPM")
         if minute == 300:
@@ -139,6 +184,8 @@ def busy(path: Path, *, upto: float = 390.0, unexplained=D(0), reconciled: bool 
     story.equity(last, unexplained)
     if reconciled is not None:
         breaks = [] if reconciled else [{"kind": "quantity", "symbol": "JPM", "ours": "15", "theirs": "40"}]
-        story.journal.append("reconciliation", {"trigger": "close", "ok": reconciled, "breaks": breaks, "checked": {}}, last)
+        story.journal.append(
+            "reconciliation", {"trigger": "close", "ok": reconciled, "breaks": breaks, "checked": {}}, last
+        )
     story.close()
     return path
