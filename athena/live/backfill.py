@@ -25,7 +25,7 @@ from athena.live.execution_guard import ExecutionGuard
 from athena.live.limits import LIMITS
 from athena.live.order_lane import cancel, resolve, send
 from athena.live.reconciliation import take_look
-from athena.live.runner import bind_account, check_account, engine_guard
+from athena.live.startup import bind_account, check_account, engine_guard
 from athena.live.strategies import make_strategies
 from athena.model import Scope
 

@@ -45,10 +45,10 @@ class CommandDesk:
         return True, {"message": "the engine answers", "venue_time": self._engine.clock.now()}
 
     async def _reconcile(self, _: str, arguments: Mapping[str, Any]) -> Result:
-        outcome = await self._runner.look("command")
+        outcome = await self._runner.looker.look("command")
         if not outcome.settled:  # something moved, or is seen for the first time: look once more
             await asyncio.sleep(1.0)
-            outcome = await self._runner.look("command, second look")
+            outcome = await self._runner.looker.look("command, second look")
         return outcome.ok, {"message": outcome.message, **outcome.payload()}
 
     async def _reconnect(self, _: str, arguments: Mapping[str, Any]) -> Result:

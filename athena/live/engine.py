@@ -25,6 +25,7 @@ from athena.live.brokers.base import (
     TradeReceived,
     Unreadable,
 )
+from athena.live.deciding import Deciders
 from athena.live.duties import Duties
 from athena.live.events import (
     Action,
@@ -49,10 +50,10 @@ from athena.live.execution_guard import ExecutionGuard
 from athena.live.market_data import MarketData
 from athena.live.order_book import News, OrderBook, Tracked
 from athena.live.reconciler import Reconciler
-from athena.live.strategies.base import Context, Holdings, Strategy
+from athena.live.strategies.base import Strategy
 from athena.live.venue_clock import FollowedClock, Now, Session
 from athena.live.verdict import Approved, Verdict
-from athena.model import Clock, Fill, OrderIntent, OrderStatus, Origin, Quote, trading_date
+from athena.model import Clock, Fill, OrderIntent, OrderStatus, Origin, Quote
 
 if TYPE_CHECKING:
     from athena.journal.journal import Journal
@@ -81,7 +82,7 @@ class Engine:
         self.settings, self.broker, self.journal, self.guard = settings, broker, journal, guard
         self.portfolio, self.strategies, self.clock = portfolio, tuple(strategies), clock
         self.book, self.market, self.session = OrderBook(journal), MarketData(), Session()
-        self.holdings = Holdings([strategy.name for strategy in strategies])
+        self.deciders = Deciders(self.strategies, journal, self.book)
         self.duties, self.reconciler = Duties(self), Reconciler(self)
         self.emit: Callable[[Action], bool] = lambda action: False
         self.guarded = False  # the guard has started: it may be fed and asked
@@ -89,11 +90,6 @@ class Engine:
         self.crashes: dict[str, str] = {}  # what failed -> the id of the halt it caused
         self.fills_seen: dict[str, int] = {}  # symbol -> fills taken in by this process
         self._buffer: deque[Event] | None = deque(maxlen=BUFFER_MAX)
-        self._of_symbol: dict[str, list[Strategy]] = {}
-        self._numbers: dict[tuple[str, str, str], int] = {}
-        for strategy in strategies:
-            for symbol in strategy.symbols:
-                self._of_symbol.setdefault(symbol, []).append(strategy)
 
     def process(self, event: Event) -> None:
         """Take one event in. Never raises: what fails inside halts trading."""
@@ -151,7 +147,7 @@ class Engine:
             self.clock.observe(quote.at)
         self.market.on_quote(quote)
         self.guard.on_quote(quote)
-        strategies = self._of_symbol.get(quote.symbol)
+        strategies = self.deciders.of(quote.symbol)
         if not strategies or self._buffer is not None or self.stopping or self.settings.safe_mode:
             return
         now = self.clock.now()
@@ -159,31 +155,11 @@ class Engine:
             return
         for strategy in strategies:
             if strategy.name not in self.crashes:
-                self._ask(strategy, quote, now)
-
-    def _ask(self, strategy: Strategy, quote: Quote, now: datetime) -> None:
-        name, symbol = strategy.name, quote.symbol
-        today = trading_date(now)
-        number = self._numbers.get((name, symbol, today.isoformat()), 1)
-        to_close = self.session.seconds_to_close(now)
-        held, working = self.holdings.of(name, symbol), self.book.working(name, symbol)
-        try:
-            for intent in strategy.on_quote(quote, Context(name, now, today, to_close, held, working, number)):
-                if intent.strategy != name or intent.symbol not in strategy.symbols:
-                    raise ValueError(f"it ordered {intent.symbol} as '{intent.strategy}', which is not its own")
-                self._decide(self._numbered(intent, today.isoformat(), number))
-        except Exception as error:
-            self._crashed(name, error)
-
-    def _numbered(self, intent: OrderIntent, today: str, number: int) -> OrderIntent:
-        """The intent with the next decision number that the journal has not seen, also from before a restart."""
-        from dataclasses import replace
-
-        while self.journal.one("SELECT 1 FROM orders WHERE client_order_id = ?", (intent.client_order_id,)):
-            number += 1
-            intent = replace(intent, key=f"{today}:{number}")
-        self._numbers[intent.strategy, intent.symbol, today] = number + 1
-        return intent
+                try:
+                    for intent in self.deciders.intents(strategy, quote, now, self.session.seconds_to_close(now)):
+                        self._decide(intent)
+                except Exception as error:
+                    self._crashed(strategy.name, error)
 
     def _decide(self, intent: OrderIntent) -> Verdict:
         verdict = self.guard.admit(intent, self.clock.now())
@@ -200,7 +176,7 @@ class Engine:
         if (fill := news.fill) is not None:
             self.fills_seen[fill.symbol] = self.fills_seen.get(fill.symbol, 0) + 1
             self.portfolio.apply_fill(fill)
-            self.holdings.apply(news.strategy, fill.symbol, fill.signed_quantity)
+            self.deciders.holdings.apply(news.strategy, fill.symbol, fill.signed_quantity)
             self.guard.on_fill(fill, nbbo.bid if nbbo else None, nbbo.ask if nbbo else None)
         if news.order is not None:
             self.guard.on_order(self.book.order(news.order.client_order_id))
@@ -285,7 +261,7 @@ class Engine:
         self.book.load()
         for row in self.journal.query("SELECT strategy, symbol, side, quantity FROM fills ORDER BY sequence"):
             signed = Decimal(row["quantity"]) * (1 if row["side"] == "buy" else -1)
-            self.holdings.apply(row["strategy"], row["symbol"], signed)
+            self.deciders.holdings.apply(row["strategy"], row["symbol"], signed)
 
     def open_gates(self) -> None:
         """From now on the venue's news of orders is taken in as it comes; first what was buffered."""

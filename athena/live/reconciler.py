@@ -116,17 +116,20 @@ class Reconciler:
                 text = f"order {name} is {ours} in our books and open at the venue"
                 breaks.append(Break("reopened order", order.symbol, ours, theirs, text, difference=name))
         for tracked in engine.book.unanswered():
-            if tracked.status is OrderStatus.UNKNOWN:
+            if tracked.status is OrderStatus.UNKNOWN or tracked.resolving:
                 text = f"order {tracked.client_order_id} was sent and no answer was found yet"
                 name = tracked.client_order_id
-                breaks.append(Break("unanswered order", tracked.symbol, "unknown", "", text, "looked up", name))
+                breaks.append(
+                    Break("unanswered order", tracked.symbol, tracked.status.value, "", text, "looked up", name)
+                )
         return breaks
 
     def _act(self, item: Break, times: int) -> Break:
-        """Halt the symbol of a difference that persists; an unanswered order has its own search."""
-        if times < PERSISTS or not item.symbol:
-            return item
+        """Halt the symbol of a difference that persists; an order that is being searched for has its own time."""
         engine = self._engine
+        searched = engine.book.get(item.difference)
+        if times < PERSISTS or not item.symbol or (searched is not None and searched.resolving):
+            return item
         standing = any(
             halt.origin is Origin.RECONCILIATION and halt.scope is Scope.SYMBOL and halt.target == item.symbol
             for halt in engine.guard.halts()

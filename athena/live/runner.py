@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
 from typing import Any
 
 from athena.config import Settings
 from athena.core.portfolio import Portfolio
-from athena.errors import AthenaError, SettingsError
+from athena.errors import AthenaError
 from athena.journal.journal import Journal
 from athena.live.brokers.base import Broker
 from athena.live.command_desk import CommandDesk, until
@@ -28,22 +25,27 @@ from athena.live.events import (
     ClockRead,
     CommandRequested,
     Reconcile,
-    ReconciliationDone,
     Resolve,
     RunCommand,
     Submit,
     TaskFailed,
     Tick,
 )
-from athena.live.execution_guard import ExecutionGuard
 from athena.live.heartbeat import HEARTBEAT_SECONDS, Heartbeat
+from athena.live.looking import Looker
 from athena.live.order_lane import OrderLane, resolve
-from athena.live.reconciliation import Outcome, take_look
+from athena.live.startup import (
+    bind_account,
+    check_account,
+    engine_guard,
+    fail_stale_commands,
+    journal_start,
+    log_to_file,
+)
 from athena.live.strategies import make_strategies
 from athena.live.venue_clock import FollowedClock
-from athena.model import Account, BrokerState
+from athena.model import BrokerState
 
-log = logging.getLogger("athena.engine")
 TICK_SECONDS = 0.1
 COMMAND_POLL_SECONDS = 0.05
 MARKS_SECONDS = 0.5
@@ -60,7 +62,7 @@ async def run(settings: Settings, broker: Broker, *, announce: Announce | None =
     """
     strategies = make_strategies(settings)
     with EngineLock(settings.folder):
-        _log_to(settings)
+        log_to_file(settings)
         with Journal.open(settings.journal_path, actor="engine") as journal:
             guard = engine_guard(settings)
             clock = FollowedClock()
@@ -74,15 +76,12 @@ class Runner:
     def __init__(self, engine: Engine, announce: Announce) -> None:
         self.engine, self.announce = engine, announce
         self.lane = OrderLane(engine.broker, engine.guard, engine.process)
-        self.heartbeat, self.desk = Heartbeat(self), CommandDesk(self)
+        self.heartbeat, self.desk, self.looker = Heartbeat(self), CommandDesk(self), Looker(engine)
         self.account_number, self.speed = "", 1.0
         self.subscribed: set[str] = set()
         self._state = "starting"
         self._stop_reason = ""
         self._stopped = asyncio.Event()
-        self._looking = asyncio.Lock()
-        self._look_due: tuple[float, str] | None = None
-        self._look_asked = asyncio.Event()
         self._commands: set[str] = set()
         self._group: asyncio.TaskGroup | None = None
         engine.emit = self.carry_out
@@ -130,33 +129,14 @@ class Runner:
                 return self.lane.put(action)
             case Resolve():
                 return self._spawn(f"lookup {action.client_order_id}", self._resolve(action))
-            case Reconcile(trigger, after):
-                due = time.monotonic() + after
-                if self._look_due is None or due < self._look_due[0]:
-                    self._look_due = (due, trigger)
-                    self._look_asked.set()
+            case Reconcile():
+                self.looker.ask(action)
                 return True
             case RunCommand(command):
                 if len(self._commands) >= COMMANDS_MAX:
                     return False
                 self._commands.add(command.id)
                 return self._spawn(f"command {command.name}", self._run_command(command))
-
-    async def look(self, trigger: str) -> Outcome:
-        """One whole reconciliation, now."""
-        engine = self.engine
-        async with self._looking:
-            asked, after = engine.clock.now(), engine.reconciler.after()
-            try:
-                look = await take_look(engine.broker, after, self._answered_open, lambda: engine.fills_seen)
-                done = ReconciliationDone(trigger, look, asked_venue_at=asked)
-            except (AthenaError, TimeoutError) as error:
-                done = ReconciliationDone(trigger, None, str(error) or type(error).__name__, asked)
-            before = engine.reconciler.count
-            engine.process(done)
-            if engine.reconciler.last is None or engine.reconciler.count == before:
-                raise AthenaError("the comparison with the venue failed.", "The engine's log has the traceback.")
-            return engine.reconciler.last
 
     async def subscribe(self, symbols: Iterable[str]) -> None:
         """Stream these symbols too."""
@@ -184,13 +164,13 @@ class Runner:
         if engine.session.reading is not None:
             engine.guard.on_clock(engine.session.reading)
         engine.load()
-        clean = self._journal_start(account)
+        clean = journal_start(journal, engine.settings, self.speed, engine.clock.now())
         engine.guard.start_guardian()
         fail_stale_commands(journal)
         await self.subscribe(self._wanted())
         for tracked in engine.book.unanswered():
             engine.resolve(tracked, at_start=True)
-        outcome = await self.look("start")
+        outcome = await self.looker.look("start")
         engine.open_gates()
         self._state = "running"
         self.heartbeat.beat(self._state)
@@ -199,17 +179,6 @@ class Runner:
             f"trading is halted ({halt.reason}) until: athena resume"
             + ("" if clean else "; the last run ended uncleanly")
         )
-
-    def _journal_start(self, account: Account) -> bool:
-        from importlib.metadata import version
-
-        engine, journal = self.engine, self.engine.journal
-        kinds = "('engine.started', 'engine.stopped')"
-        last = journal.one(f"SELECT kind FROM events WHERE kind IN {kinds} ORDER BY sequence DESC LIMIT 1")
-        clean = last is None or last["kind"] == "engine.stopped"
-        facts = {"version": version("athena"), "safe_mode": engine.settings.safe_mode, "speed": str(self.speed)}
-        journal.append("engine.started", facts | {"clean": clean}, engine.clock.now())
-        return clean
 
     def _wanted(self) -> set[str]:
         engine = self.engine
@@ -231,7 +200,7 @@ class Runner:
             "commands": lambda: self._every(COMMAND_POLL_SECONDS, self._poll_commands),
             "marks": lambda: self._every(MARKS_SECONDS, self._marks),
             "venue clock": self._follow_clock,
-            "reconciliation": self._reconcile,
+            "reconciliation": self.looker.run,
             "health": lambda: self._every(HEALTH_SECONDS, self._health),
         }
 
@@ -282,19 +251,6 @@ class Runner:
     async def _resolve(self, action: Resolve) -> None:
         self.engine.process(await resolve(self.engine.broker, action))
 
-    async def _reconcile(self) -> None:
-        while True:
-            await self._look_asked.wait()
-            if self._look_due is None:
-                self._look_asked.clear()
-                continue
-            due, trigger = self._look_due
-            if (wait := due - time.monotonic()) > 0:
-                await asyncio.sleep(min(wait, 0.1))
-                continue
-            self._look_due = None
-            await self.look(trigger)
-
     async def _follow_clock(self) -> None:
         while True:
             with suppress(AthenaError, TimeoutError):
@@ -326,9 +282,6 @@ class Runner:
                 "problems": list(health.problems),
             }
 
-    def _answered_open(self) -> list[str]:
-        return [order.client_order_id for order in self.engine.book if order.answered]
-
     # -------------------------------------------------------------------------------------------------------------- end
 
     async def _finish(self) -> None:
@@ -341,7 +294,7 @@ class Runner:
                     engine.cancel(order, time.monotonic())
             await until(lambda: not any(order.is_strategys for order in engine.book.open_in()), 1.5)
         with suppress(AthenaError, TimeoutError):
-            await asyncio.wait_for(self.look("stop"), 1.5)
+            await asyncio.wait_for(self.looker.look("stop"), 1.5)
         await until(lambda: not self._commands, 0.3)
         engine.duties.write_equity(engine.clock.now())
         with suppress(AthenaError, TimeoutError):
@@ -349,54 +302,3 @@ class Runner:
         engine.journal.append("engine.stopped", {"reason": self._stop_reason}, engine.clock.now())
         self.heartbeat.beat("stopped")
         self.announce("engine stopped")
-
-
-def engine_guard(settings: Settings) -> ExecutionGuard:
-    """The guard as the engine holds it: it acts in the engine's name, and knows how long the venue may be gone."""
-    limits = {"max_disconnect_seconds": str(settings.disconnect_halt_seconds), **settings.limits}
-    guard = ExecutionGuard.get_instance(replace(settings, operator="engine", limits=limits))
-    _ = guard.flag  # its folder must be there before the guard claims the engine's place beside it
-    return guard
-
-
-def check_account(journal: Journal, settings: Settings, account: Account) -> None:
-    """Raise SettingsError when this live system belongs to another account."""
-    bound = journal.one("SELECT venue, account_number FROM account")
-    if bound is None or (bound["venue"], bound["account_number"]) == (settings.venue, account.account_number):
-        return
-    raise SettingsError(
-        f"{settings.folder} belongs to {bound['venue']} account {bound['account_number']}, but the key opens "
-        f"{settings.venue} account {account.account_number}.",
-        "Use the right key, or give this account its own system: set ATHENA_ACCOUNT to a new name.",
-    )
-
-
-async def bind_account(journal: Journal, venue: str, broker: Broker, venue_at: datetime) -> Account:
-    """Take an account into a new journal: its cash, and the positions it came with."""
-    positions = await broker.get_positions()
-    account = await broker.get_account()
-    openings = [{"symbol": p.symbol, "quantity": p.quantity, "price": p.average_entry_price} for p in positions]
-    payload = {
-        "venue": venue, "account_number": account.account_number, "cash": account.cash,
-        "equity": account.equity, "last_equity": account.last_equity, "positions": openings,
-    }  # fmt: skip
-    journal.append("account.bound", payload, venue_at)
-    return account
-
-
-def fail_stale_commands(journal: Journal) -> None:
-    """A command asked of an earlier engine is never begun by this one: it may have been carried out in part."""
-    for row in journal.query("SELECT id, name, expires_at FROM commands WHERE status = 'requested'"):
-        expired = datetime.fromisoformat(row["expires_at"]) < datetime.now(UTC)
-        why = "it expired" if expired else "the engine was restarted; it may have been begun: look before asking again"
-        result = {"message": f"{row['name']} was not carried out: {why}"}
-        journal.append("command.finished", {"id": row["id"], "status": "failed", "result": result})
-
-
-def _log_to(settings: Settings) -> None:
-    for old in list(log.handlers):
-        log.removeHandler(old)
-    handler = RotatingFileHandler(settings.folder / "engine.log", maxBytes=5_000_000, backupCount=3, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)

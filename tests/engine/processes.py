@@ -20,6 +20,7 @@ max_messages_per_minute = "off"
 max_orders_per_minute = 10000
 max_consecutive_losses = "off"
 max_slippage_bps = "off"
+max_disconnect_seconds = 1
 max_quote_age_seconds = 600
 
 [[strategies]]
@@ -45,12 +46,24 @@ def wait_for(condition, what, seconds=30):
 class Desk:
     """A home folder with settings, its simulator's url, and the operator's handles on its live system."""
 
-    def __init__(self, folder, url):
-        self.home, self.url, self.log = folder / "home", url, folder / "orders.jsonl"
+    def __init__(self, folder, speed):
+        self.folder, self.speed = folder, speed
+        self.home, self.log = folder / "home", folder / "orders.jsonl"
+        self.url = url = self.start_simulator()
         self.home.mkdir(exist_ok=True)
         (self.home / "athena.toml").write_text(SETTINGS)
         self.settings = Settings.load({}, home=self.home, simulator_url=url)
         self.engines = []
+
+    def start_simulator(self, port=0):
+        command = [sys.executable, str(HERE / "simulator_process.py"), str(self.folder / "state"), str(self.log)]
+        self.simulator = subprocess.Popen([*command, str(self.speed), str(port)], stdout=subprocess.PIPE, text=True)
+        return self.simulator.stdout.readline().strip()
+
+    def stop_simulator(self):
+        self.simulator.terminate()
+        self.simulator.wait(10)
+        self.simulator.stdout.close()
 
     def start(self, *options, **environment):
         """A new engine process, not waited for."""
@@ -98,15 +111,9 @@ class Desk:
 @contextmanager
 def desk(folder, speed=120):
     """A running simulator and a desk for it; everything started is stopped."""
-    command = [sys.executable, str(HERE / "simulator_process.py"), str(folder / "state"), str(folder / "orders.jsonl")]
-    simulator = subprocess.Popen([*command, str(speed)], stdout=subprocess.PIPE, text=True)
-    made = None
+    made = Desk(folder, speed)
     try:
-        made = Desk(folder, simulator.stdout.readline().strip())
         yield made
     finally:
-        if made is not None:
-            made.stop_all()
-        simulator.terminate()
-        simulator.wait(10)
-        simulator.stdout.close()
+        made.stop_all()
+        made.stop_simulator()

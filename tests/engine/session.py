@@ -26,7 +26,7 @@ from athena.live.events import (
 from athena.live.execution_guard import ExecutionGuard
 from athena.live.order_lane import cancel, resolve, send
 from athena.live.reconciliation import take_look
-from athena.live.runner import bind_account
+from athena.live.startup import bind_account
 from athena.model import OrderIntent, Purpose, Side
 from athena.simulator.clock import ManualClock
 from athena.simulator.exchange import Exchange

@@ -1,4 +1,4 @@
-"""A simulator in a process of its own: `python simulator_process.py STATE ORDER_LOG SPEED`; prints its url."""
+"""A simulator in a process of its own: `python simulator_process.py STATE ORDER_LOG SPEED PORT`; prints its url."""
 
 import asyncio
 import sys
@@ -11,8 +11,9 @@ from athena.simulator.synthetic import SyntheticTape
 SYMBOLS = ("AAPL", "MSFT", "JPM", "XOM", "JNJ", "WMT")
 
 if __name__ == "__main__":
-    state, log, speed = sys.argv[1:]
+    state, log, speed, port = sys.argv[1:]
     options = ServerOptions(
+        port=int(port),
         keys={"SIMULATOR": "simulator-secret", "OTHER": "other-secret"},
         requests_per_minute=100_000,
         data_requests_per_minute=100_000,

@@ -9,6 +9,7 @@ import requests
 
 from athena.errors import ResumeRefused
 from athena.live.commands import request_sync
+from athena.model import Scope
 from tests.engine.processes import desk, wait_for
 
 KILLS = 10
@@ -59,7 +60,7 @@ def test_killed_at_random_no_order_is_sent_twice_none_is_forgotten_and_positions
         live.kill(engine)
     live.start_ready()
     with live.journal() as journal:
-        assert request_sync(journal, "reconcile", timeout=20).ok
+        wait_for(lambda: request_sync(journal, "reconcile", timeout=20).ok, "books that agree")
         ids = [row["client_order_id"] for row in live.posts()]
         assert len(ids) == len(set(ids))
         assert len(ids) > 3 * KILLS
@@ -110,7 +111,7 @@ def test_an_operator_asks_and_the_engine_answers_acts_and_stops(live):
         begun = time.monotonic()
         engine.terminate()
         assert engine.wait(10) == 0
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 10  # half a second when the machine has nothing else to do
         last = list(journal.events())[-1]
         assert last.kind == "engine.stopped"
 
@@ -136,3 +137,24 @@ def test_a_second_engine_and_another_account_are_refused_in_one_line(live):
     out, err = dead.communicate(timeout=20)
     assert dead.returncode == 5, out + err
     assert "Traceback" not in err
+
+
+@pytest.mark.timeout(90)
+def test_a_venue_that_goes_away_halts_by_itself_and_back_again_lifts_only_that(live):
+    """Noticed, halted at the limit, reconnected, reconciled and lifted without an operator; his own halt stays."""
+    live.start_ready()
+    resume(live)
+    wait_for(lambda: venue_positions(live), "a position")
+    live.guard().halt("mine", scope=Scope.SYMBOL, target="XOM")
+
+    def origins():
+        return sorted(halt.origin.value for halt in live.guard().halts())
+
+    live.stop_simulator()
+    wait_for(lambda: "connectivity" in origins(), "the halt", 20)
+    sent = len(live.posts())
+    live.start_simulator(int(live.url.rsplit(":", 1)[1]))
+    wait_for(lambda: origins() == ["operator"], "the lifting", 45)
+    wait_for(lambda: len(live.posts()) > sent, "trading to go on", 20)
+    with live.journal() as journal:
+        assert wait_for(lambda: request_sync(journal, "reconcile", timeout=20).ok, "books that agree")

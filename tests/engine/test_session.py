@@ -8,7 +8,7 @@ import pytest
 from athena.journal.journal import Journal
 from athena.live.backfill import run_days
 from athena.live.events import CommandRequested
-from athena.live.runner import fail_stale_commands
+from athena.live.startup import fail_stale_commands
 from athena.model import BrokerState
 from athena.simulator import sessions
 from tests.engine.session import Flaky, Trading
@@ -39,7 +39,7 @@ def test_a_morning_of_orders_fills_a_halt_an_exit_and_a_resume(trading):
     assert trading.orders()[-1] == ("scripted", "AAPL", "refused")
     trading.exit("AAPL", 10)
     assert trading.orders()[-1] == ("operator", "AAPL", "filled")
-    assert trading.engine.holdings.of("scripted", "AAPL") == 0
+    assert trading.engine.deciders.holdings.of("scripted", "AAPL") == 0
     assert trading.look().ok
     account = trading.exchange.accounts()[0].summary()
     assert trading.engine.portfolio.cash == account.cash
@@ -197,7 +197,7 @@ def test_a_restart_uses_no_decision_number_twice_and_fails_old_commands(tmp_path
     first.close()
     second = Trading(tmp_path, first)
     try:
-        assert second.engine.holdings.of("scripted", "AAPL") == 10
+        assert second.engine.deciders.holdings.of("scripted", "AAPL") == 10
         fail_stale_commands(second.journal)
         assert second.journal.one("SELECT status FROM commands")["status"] == "failed"
         second.strategy.wants = {"AAPL": (-10, None)}

@@ -51,7 +51,7 @@ def test_mean_reversion_sells_a_spike_with_a_limit_and_leaves_at_the_average():
 def test_momentum_buys_a_breakout_once_and_leaves_below_the_short_channel():
     """A new high is bought with one market order; a fall through the short channel's low sells all of it."""
     strategy = Momentum("s", ("AAPL",), MomentumParameters())
-    path = [100 + (0.05 if n % 2 else -0.05) for n in range(200)] + [101.0] * 60 + [100.0] * 60
+    path = [100 + (0.05 if n % 2 else -0.05) for n in range(200)] + [101.0] * 150 + [100.0] * 60
     first, second = drive(strategy, path)[:2]
     assert (first.side, first.type) == (Side.BUY, OrderType.MARKET)
     assert (second.side, second.quantity) == (Side.SELL, first.quantity)
