@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from typing import Any
 
 from athena.config import Settings
@@ -108,7 +109,7 @@ def verify_journal(settings: Settings, arguments: argparse.Namespace) -> int:
     finally:
         journal.close()
     if arguments.json:
-        print(json.dumps(found.to_dict()))
+        print(json.dumps(asdict(found)))
     else:
         print(found)
     return 0 if found.ok else 3

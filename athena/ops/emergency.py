@@ -20,7 +20,7 @@ from athena.errors import AthenaError, GuardError
 from athena.live.execution_guard import ExecutionGuard
 
 if TYPE_CHECKING:
-    from athena.live.brokers.alpaca import AlpacaBroker
+    from athena.live.brokers.alpaca_rest import AlpacaRest
 
 CONFIRM_SECONDS = 20.0
 
@@ -94,22 +94,22 @@ async def _step(name: str, act: Callable[[], Awaitable[tuple[bool, str]]], tell:
     tell(Step(name, proven, proof))
 
 
-async def _list_orders(broker: AlpacaBroker) -> tuple[bool, str]:
+async def _list_orders(broker: AlpacaRest) -> tuple[bool, str]:
     orders = await broker.get_orders("open")
     return True, "; ".join(f"{o.side} {o.remaining:g} {o.symbol}" for o in orders) or "no open order"
 
 
-async def _list_positions(broker: AlpacaBroker) -> tuple[bool, str]:
+async def _list_positions(broker: AlpacaRest) -> tuple[bool, str]:
     positions = await broker.get_positions()
     return True, "; ".join(f"{p.quantity:+g} {p.symbol}" for p in positions) or "no position"
 
 
-async def _suspended(broker: AlpacaBroker) -> tuple[bool, str]:
+async def _suspended(broker: AlpacaRest) -> tuple[bool, str]:
     account = await broker.get_account()
     return True, f"account {account.account_number}, suspended now: {account.trade_suspended_by_user}"
 
 
-async def _cancel_all(broker: AlpacaBroker) -> tuple[bool, str]:
+async def _cancel_all(broker: AlpacaRest) -> tuple[bool, str]:
     """Ask for all cancels, again for stragglers, until the venue lists no open order."""
     asked = len(await broker.cancel_all())
     deadline = time.monotonic() + CONFIRM_SECONDS
@@ -121,7 +121,7 @@ async def _cancel_all(broker: AlpacaBroker) -> tuple[bool, str]:
     return True, f"{asked} cancels asked, the venue lists no open order"
 
 
-async def _flatten(broker: AlpacaBroker) -> tuple[bool, str]:
+async def _flatten(broker: AlpacaRest) -> tuple[bool, str]:
     """Close through the venue's own close call, which cannot overshoot a position, until it lists none."""
     symbols = sorted(position.symbol for position in await broker.get_positions())
     asked: dict[str, str] = {}
@@ -137,6 +137,6 @@ async def _flatten(broker: AlpacaBroker) -> tuple[bool, str]:
     return True, f"closed {', '.join(symbols) or 'nothing'}; the venue lists no position"
 
 
-async def _suspend(broker: AlpacaBroker) -> tuple[bool, str]:
+async def _suspend(broker: AlpacaRest) -> tuple[bool, str]:
     suspended = await broker.suspend_trading(True)
     return suspended, f"suspend_trade read back as {'on' if suspended else 'OFF'}"

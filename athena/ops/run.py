@@ -14,7 +14,7 @@ from athena.errors import SettingsError
 from athena.model import NEW_YORK
 
 if TYPE_CHECKING:
-    from athena.simulator.tape import Tape
+    from athena.simulator.market_data import Market
 
 DEFAULT_START = "2020-03-09 09:25"
 MAX_SPEED = 100_000
@@ -70,7 +70,7 @@ def simulator(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _tape(arguments: argparse.Namespace) -> Tape:
+def _tape(arguments: argparse.Namespace) -> Market:
     if arguments.replay:
         from athena.simulator.replay import ReplayTape
 

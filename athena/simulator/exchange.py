@@ -192,6 +192,8 @@ class Exchange:
 
     def price(self, symbol: str, at: datetime) -> Decimal:
         """The last trade price, or the close before; VenueError 422 for a symbol that never had one."""
+        if symbol not in self.tape.symbols:
+            raise unprocessable(f'asset "{symbol}" has no price here')
         trade = self.tape.trade(symbol, at)
         price = trade.price if trade is not None else self.tape.previous_close(symbol, at)
         if price is None:
