@@ -164,7 +164,8 @@ class _Checked:
     __slots__ = ()
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
+        names: tuple[str, ...] = self.__slots__
+        for name in names:
             value = getattr(self, name)
             kind = type(value)
             if kind is datetime and value.tzinfo is None:
