@@ -36,8 +36,10 @@ class Deciders:
         """What a strategy wants at a quote. Raises whatever it raises, and ValueError for an order not its own."""
         name, symbol, today = strategy.name, quote.symbol, trading_date(now)
         number = self._numbers.get((name, symbol, today.isoformat()), 1)
-        held, working = self.holdings.of(name, symbol), self._book.working(name, symbol)
-        for intent in strategy.on_quote(quote, Context(name, now, today, seconds_to_close, held, working, number)):
+        held, entry = self.holdings.of(name, symbol), self.holdings.entry_price(name, symbol)
+        working = self._book.working(name, symbol)
+        context = Context(name, now, today, seconds_to_close, held, entry, working, number)
+        for intent in strategy.on_quote(quote, context):
             if intent.strategy != name or intent.symbol not in strategy.symbols:
                 raise ValueError(f"it ordered {intent.symbol} as '{intent.strategy}', which is not its own")
             yield self._numbered(intent, today.isoformat(), number)

@@ -23,14 +23,15 @@ def quotes(mids, seconds=10):
         yield Quote("AAPL", price - Decimal("0.01"), price + Decimal("0.01"), Decimal(300), Decimal(300), at)
 
 
-def drive(strategy, mids, held=Decimal(0)):
-    """All intents of a strategy over a path, every order filled at once."""
-    intents = []
+def drive(strategy, mids):
+    """All intents of a strategy over a path, every order filled at once at the mid."""
+    intents, held, entry = [], Decimal(0), None
     for quote in quotes(mids):
         left = 6.5 * 3600 - (quote.at - OPEN).total_seconds()
-        context = Context("s", quote.at, quote.at.date(), left, held, False, len(intents) + 1)
+        context = Context("s", quote.at, quote.at.date(), left, held, entry, False, len(intents) + 1)
         for intent in strategy.on_quote(quote, context):
             held += intent.quantity * intent.side.sign
+            entry = quote.mid
             intents.append(intent)
     return intents
 
@@ -48,13 +49,13 @@ def test_mean_reversion_sells_a_spike_with_a_limit_and_leaves_at_the_average():
     assert first.quantity * 100 <= 2000
 
 
-def test_momentum_buys_a_breakout_once_and_leaves_below_the_short_channel():
-    """A new high is bought with one market order; a fall through the short channel's low sells all of it."""
+def test_momentum_buys_a_breakout_once_and_leaves_at_its_stop():
+    """A new high is bought with one market order; a fall past the stop sells all of it."""
     strategy = Momentum("s", ("AAPL",), MomentumParameters())
     path = [100 + (0.05 if n % 2 else -0.05) for n in range(200)] + [101.0] * 150 + [100.0] * 60
     first, second = drive(strategy, path)[:2]
     assert (first.side, first.type) == (Side.BUY, OrderType.MARKET)
-    assert (second.side, second.quantity) == (Side.SELL, first.quantity)
+    assert (second.side, second.quantity, second.reason) == (Side.SELL, first.quantity, "-99 bps since the entry")
 
 
 def test_the_same_quotes_give_the_same_orders():
@@ -68,7 +69,7 @@ def test_the_same_quotes_give_the_same_orders():
 def test_a_decision_has_its_own_key_and_the_same_decision_the_same_id():
     """Number and date make the client order id: another number another id, the same number the same."""
     quote = next(quotes([100]))
-    context = Context("s", OPEN, OPEN.date(), 60.0, Decimal(0), False, 3)
+    context = Context("s", OPEN, OPEN.date(), 60.0, Decimal(0), None, False, 3)
     one, same = (context.order(quote, Decimal(5), "") for _ in range(2))
     other = replace(context, next_number=4).order(quote, Decimal(5), "")
     assert one.client_order_id == same.client_order_id != other.client_order_id
@@ -124,9 +125,19 @@ def test_an_account_of_your_own_gets_no_strategy_unasked():
 def test_an_operators_exit_takes_the_shares_from_the_strategies_that_hold_them():
     """After a flatten no strategy believes that it still holds something."""
     holdings = Holdings(["b", "a"])
-    holdings.apply("a", "AAPL", Decimal(10))
-    holdings.apply("b", "AAPL", Decimal(-3))
-    holdings.apply("operator", "AAPL", Decimal(-7))
+    holdings.apply("a", "AAPL", Decimal(10), Decimal(100))
+    holdings.apply("b", "AAPL", Decimal(-3), Decimal(100))
+    holdings.apply("operator", "AAPL", Decimal(-7), Decimal(100))
     assert (holdings.of("a", "AAPL"), holdings.of("b", "AAPL")) == (Decimal(3), Decimal(-3))
-    holdings.apply("external", "AAPL", Decimal(5))
+    holdings.apply("external", "AAPL", Decimal(5), Decimal(100))
     assert (holdings.of("a", "AAPL"), holdings.of("b", "AAPL")) == (Decimal(3), Decimal(0))
+
+
+def test_an_entry_price_is_the_average_of_what_was_added_and_starts_anew_through_zero():
+    """Adding averages, closing keeps it, a flip begins at the new price, flat has none."""
+    holdings = Holdings(["a"])
+    seen = []
+    for shares, price in ((10, 100), (10, 110), (-5, 120), (-20, 130), (5, 90)):
+        holdings.apply("a", "AAPL", Decimal(shares), Decimal(price))
+        seen.append(holdings.entry_price("a", "AAPL"))
+    assert seen == [100, 105, 105, 130, None]

@@ -21,6 +21,8 @@ from athena.model import ZERO, Fill, OrderIntent, OrderType, Quote, Side
 class Context:
     """What a strategy may know besides the quote. Times are the venue's; `position` is what this strategy holds.
 
+    `entry_price` is the average it was entered at, None when flat.
+
     `working` says that an order of this strategy in this symbol is still open. `next_number` counts the strategy's
     decisions in this symbol on this trading date, over restarts too.
     """
@@ -30,8 +32,16 @@ class Context:
     trading_date: date
     seconds_to_close: float
     position: Decimal
+    entry_price: Decimal | None
     working: bool
     next_number: int
+
+    def gain_bps(self, mid: float) -> float:
+        """Gain of the position at this mid against its entry, in basis points; 0 when flat."""
+        if not self.position or not self.entry_price:
+            return 0.0
+        entry = float(self.entry_price)
+        return (mid - entry) / entry * 10_000 * (1 if self.position > 0 else -1)
 
     def order(
         self, quote: Quote, signed_quantity: Decimal, reason: str, limit_price: Decimal | None = None
@@ -82,15 +92,26 @@ class Holdings:
 
     def __init__(self, strategies: Sequence[str]) -> None:
         self._held: dict[tuple[str, str], Decimal] = {}
+        self._entry: dict[tuple[str, str], Decimal] = {}
         self._strategies = sorted(strategies)
 
     def of(self, strategy: str, symbol: str) -> Decimal:
         return self._held.get((strategy, symbol), ZERO)
 
-    def apply(self, strategy: str, symbol: str, signed_quantity: Decimal) -> None:
+    def entry_price(self, strategy: str, symbol: str) -> Decimal | None:
+        """Average price of what is held, None when flat."""
+        return self._entry.get((strategy, symbol)) if self.of(strategy, symbol) else None
+
+    def apply(self, strategy: str, symbol: str, signed_quantity: Decimal, price: Decimal) -> None:
         """Take one fill in."""
         if strategy in self._strategies:
-            self._held[strategy, symbol] = self.of(strategy, symbol) + signed_quantity
+            held, now = self.of(strategy, symbol), self.of(strategy, symbol) + signed_quantity
+            if held * signed_quantity > 0:  # more of the same
+                cost = self._entry[strategy, symbol] * held + price * signed_quantity
+                self._entry[strategy, symbol] = cost / now
+            elif held * now <= 0:  # from flat, or through zero
+                self._entry[strategy, symbol] = price
+            self._held[strategy, symbol] = now
             return
         left = signed_quantity
         for name in self._strategies:
@@ -146,7 +167,10 @@ def _typed(value: Any, kind: str, where: str) -> Any:
 
 def check_common(record: Any) -> str:
     """What is wrong with sizes and waits that every example shares, or ""."""
-    for name in ("dollars", "position_dollars_max", "cooldown_seconds", "cancel_after_seconds", "warmup_seconds"):
+    for name in (
+        "dollars", "position_dollars_max", "cooldown_seconds", "cancel_after_seconds", "warmup_seconds",
+        "take_profit_bps", "stop_bps",
+    ):  # fmt: skip
         if getattr(record, name) <= 0:
             return f"{name} is {getattr(record, name):g}; it must be positive"
     if record.position_dollars_max < record.dollars:

@@ -1,7 +1,8 @@
 """Mean reversion: fade a mid that strays from its own average, leave when it comes back.
 
 Signal: z = (mid - EWMA) / sqrt(EW variance), both with one half-life in venue seconds (West 1979's recursion).
-Enters against |z| > enter_z with a limit at the touch, leaves when |z| < leave_z, is flat before the close.
+Enters against |z| > enter_z with a limit at the touch. Leaves with a gain when |z| < leave_z, and at `take_profit_bps`
+or `stop_bps` from the entry whatever z is; is flat before the close.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from athena.model import ZERO, Fill, OrderIntent, Quote
 
 @dataclass(frozen=True, slots=True)
 class MeanReversionParameters:
-    """Dollars per order and at most held in a symbol; z-scores; waits in venue seconds."""
+    """Dollars per order and at most held in a symbol; z-scores; basis points from the entry; venue seconds."""
 
     dollars: float = 2_000.0
     position_dollars_max: float = 4_000.0
     half_life_seconds: float = 900.0
     enter_z: float = 2.0
     leave_z: float = 0.4
+    take_profit_bps: float = 20.0
+    stop_bps: float = 80.0
     cooldown_seconds: float = 420.0
     warmup_seconds: float = 900.0
     cancel_after_seconds: float = 90.0
@@ -79,8 +82,12 @@ class MeanReversion:
         p, held = self.parameters, context.position
         if context.seconds_to_close < p.flat_before_close_seconds:
             return -held, "flat before the close"
-        if held != 0 and (abs(z) < p.leave_z or z * float(held) > 0):
-            return -held, f"back at the average, z {z:+.2f}"
+        gain = context.gain_bps(mid)
+        if held != 0:
+            if gain >= p.take_profit_bps or gain <= -p.stop_bps:
+                return -held, f"{gain:+.0f} bps since the entry"
+            if gain > 0 and (abs(z) < p.leave_z or z * float(held) > 0):
+                return -held, f"back at the average, z {z:+.2f}"
         if abs(z) < p.enter_z:
             return ZERO, ""
         shares = shares_for(p.dollars, mid)

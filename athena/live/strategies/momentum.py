@@ -1,7 +1,8 @@
 """Momentum: go with a mid that leaves its recent channel, step out when it falls back through a shorter one.
 
 Channel: highest and lowest mid of the last complete `bar_seconds` bars. Enters with market orders past the long channel
-by `buffer_bps`; leaves at the opposite side of the short channel; holds overnight unless told otherwise.
+by `buffer_bps`. Leaves with a gain at the opposite side of the short channel, and at `take_profit_bps` or `stop_bps`
+from the entry; holds overnight unless told otherwise.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from athena.model import ZERO, Fill, OrderIntent, Quote
 
 @dataclass(frozen=True, slots=True)
 class MomentumParameters:
-    """Dollars per order and at most held in a symbol; bars and their length; waits in venue seconds."""
+    """Dollars per order and at most held in a symbol; bars; basis points from the entry; venue seconds."""
 
     dollars: float = 2_500.0
     position_dollars_max: float = 2_600.0
@@ -27,6 +28,8 @@ class MomentumParameters:
     enter_bars: int = 30
     leave_bars: int = 12
     buffer_bps: float = 2.0
+    take_profit_bps: float = 25.0
+    stop_bps: float = 90.0
     cooldown_seconds: float = 600.0
     warmup_seconds: float = 1_800.0
     cancel_after_seconds: float = 90.0
@@ -84,6 +87,11 @@ class Momentum:
         if context.seconds_to_close < p.flat_before_close_seconds:
             return -held, "flat before the close"
         if held != 0:
+            gain = context.gain_bps(mid)
+            if gain >= p.take_profit_bps or gain <= -p.stop_bps:
+                return -held, f"{gain:+.0f} bps since the entry"
+            if gain <= 0:
+                return ZERO, ""
             skip = max(0, len(state.highs) - p.leave_bars)
             if held > 0 and mid < min(islice(state.lows, skip, None)):
                 return -held, f"below the low of {p.leave_bars} bars"
