@@ -170,8 +170,8 @@ vertical-align:top}
 .athena td.n,.athena th.n{text-align:right;white-space:nowrap}
 .athena td.loss{color:var(--loss)}.athena tr.total td{font-weight:650;border-top:1px solid var(--soft)}
 .athena .figure{margin:.25rem 0 .9rem}
-@media(max-width:640px){.athena{font-size:13px}.athena th,.athena td{padding:.26rem .36rem}
-.athena table{font-size:12px;width:100%%;min-width:0}.athena th.n{white-space:normal}
+@media(max-width:640px){.athena{font-size:13px}.athena th,.athena td{padding:.26rem .24rem}
+.athena table{font-size:11.5px;width:100%%;min-width:0}.athena th.n{white-space:normal}
 .athena table.cards,.athena .cards tbody,.athena .cards tr,.athena .cards td{display:block;width:auto}
 .athena .cards thead{display:none}.athena .cards tr{border-bottom:1px solid var(--soft);padding:.4rem 0}
 .athena .cards td,.athena .cards td.n{display:flex;justify-content:space-between;gap:1rem;border:0;text-align:right;
