@@ -29,7 +29,7 @@ from athena.model import NEW_YORK
 from athena.ops.processes import Processes, free_port
 
 DAY = date(2020, 2, 24)
-EARLIER_DAYS = 3
+EARLIER_DAYS = 25
 SPEED = 390
 SEED = 7
 SYMBOLS = ("AAPL", "MSFT", "JPM", "XOM", "JNJ", "WMT")
