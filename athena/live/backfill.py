@@ -27,7 +27,7 @@ from athena.live.order_lane import cancel, resolve, send
 from athena.live.reconciliation import take_look
 from athena.live.startup import bind_account, check_account, engine_guard
 from athena.live.strategies import make_strategies
-from athena.model import Scope
+from athena.model import Origin, Scope
 
 ACTIONS_MAX = 1_000
 EQUITY_SECONDS = 300.0
@@ -196,7 +196,7 @@ class _Drive:
         engine.journal.append("engine.stopped", {"reason": "backfill finished"}, self.clock.now())
         wanted = engine.settings.limits.get(UNPACED, LIMITS[UNPACED].default)
         self.guard.set_limit(UNPACED, wanted, reason="the backfill is over")
-        self.guard.halt("the backfill is over", owner="backfill")
+        self.guard.halt("the backfill is over", origin=Origin.STARTUP, owner="backfill")  # the next start clears it
         self._beat("stopped")
         self.guard.close()
 
