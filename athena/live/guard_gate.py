@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from athena.journal.journal import Journal
 
 _ATTEMPTS = 5
+_JUST_BEFORE = timedelta(seconds=2)  # a quote this old still says what the market was when an order filled
 _GATE = "SELECT epoch, (SELECT status FROM orders WHERE client_order_id = ?) AS known FROM guard WHERE id = 1"
 
 
@@ -221,13 +222,8 @@ class Gate:
     def on_fill(self, fill: Fill, bid: Decimal | None, ask: Decimal | None) -> None:
         mid = (bid + ask) / 2 if bid is not None and ask is not None and 0 < bid <= ask else None
         symbol = self.book.of(fill.symbol)
-        if mid is None and symbol.quote_at is not None and symbol.quote_at <= fill.at:
-            age = (fill.at - symbol.quote_at).total_seconds()
-            mid = (
-                (symbol.bid + symbol.ask) / 2
-                if age <= self.rules.bounds(fill.symbol, fill.strategy).max_quote_age_seconds
-                else None
-            )
+        if mid is None and symbol.quote_at is not None and timedelta(0) <= fill.at - symbol.quote_at <= _JUST_BEFORE:
+            mid = (symbol.bid + symbol.ask) / 2
         if fill.at >= self.book.day_end:
             self._roll(fill.at)
         slipped = self.book.fill(fill, mid)

@@ -137,7 +137,7 @@ def clear_halts(
         to_clear = tuple(halt for halt in standing if halt.id in names)
         remaining = tuple(halt for halt in standing if halt.id not in names)
         missing = names - {halt.id for halt in to_clear}
-        if missing and checklist is not None:
+        if missing and checklist is not None and all_of is None:  # the operator named it
             raise ResumeRefused(f"{', '.join(sorted(missing))} does not stand (any more).", "Look again: athena status.")
         newer = [halt for halt in remaining if all_of is not None and all_of(halt)]
         if newer:

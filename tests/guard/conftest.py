@@ -14,6 +14,7 @@ import pytest
 from athena.config import Settings
 from athena.journal import Journal
 from athena.live.execution_guard import ExecutionGuard
+from athena.live.guard_flag import flag_path
 from athena.model import Fill, Order, OrderIntent, OrderStatus, OrderType, Purpose, Quote, Side, TimeInForce
 
 D = Decimal
@@ -124,11 +125,19 @@ def take_order(guard: ExecutionGuard, one: Order) -> None:
     guard.on_order(one)
 
 
+def remove_flag(settings: Settings) -> None:
+    """Leave nothing in shared memory."""
+    path = flag_path(settings.journal_path)
+    for leftover in (path, path.with_suffix(".engine")):
+        leftover.unlink(missing_ok=True)
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path) -> Iterator[Settings]:
     made = settings_in(tmp_path)
     make_journal(made)
-    return made
+    yield made
+    remove_flag(made)
 
 
 @pytest.fixture

@@ -1,0 +1,185 @@
+"""What the guard does by itself, once, with its evidence; and what a restart remembers of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from athena.config import Settings
+from athena.live.execution_guard import ExecutionGuard
+from athena.model import Mode, Origin, Scope, Side
+from tests.guard.conftest import NOON, D, Filled, fill, intent, limit, make_journal, quote, reconciled, settings_in, take_fill
+
+BUY, SELL = Side.BUY, Side.SELL
+
+
+def codes(guard: ExecutionGuard) -> list[str]:
+    return [violation.type.value for violation in guard.violations]
+
+
+def test_daily_loss_halts_everything_once(engine: ExecutionGuard, handle: ExecutionGuard, filled: Filled) -> None:
+    """A fall of the marks past the loss limit halts all, with one halt and one violation, however many quotes follow."""
+    engine.set_limit("max_daily_loss_dollars", 100)
+    filled(BUY, "10", "100")
+    engine.on_quote(quote(bid="90.01", ask="90.03"))
+    assert handle.halts() == ()
+    for _ in range(5):
+        engine.on_quote(quote(bid="89.99", ask="90.01"))
+    (halt,) = handle.halts()
+    assert (halt.mode, halt.scope, halt.origin, halt.owner) == (Mode.HALTED, Scope.GLOBAL, Origin.GUARD, "max_daily_loss_dollars")
+    assert codes(handle) == ["DAILY_LOSS"]
+    assert not engine.flag.allows()
+
+
+def test_overridden_loss_counts_from_there(engine: ExecutionGuard, handle: ExecutionGuard, filled: Filled) -> None:
+    """After an override the same loss does not halt again at once; as much again does."""
+    engine.set_limit("max_daily_loss_dollars", 100)
+    filled(BUY, "10", "100")
+    engine.on_quote(quote(bid="89.99", ask="90.01"))
+    handle.resume(override=True)
+    assert engine.check(intent(), NOON) is None
+    engine.on_quote(quote(bid="85.99", ask="86.01"))
+    assert handle.halts() == ()
+    engine.on_quote(quote(bid="79.99", ask="80.01"))
+    assert len(handle.halts()) == 1
+
+
+def measure_no_slippage(engine: ExecutionGuard) -> None:
+    engine.set_limit("max_slippage_bps", "off")
+    engine.set_limit("limit_orders_only_slippage_bps", "off")
+
+
+def lose(filled: Filled, times: int, gain: str = "-1") -> None:
+    for _ in range(times):
+        filled(BUY, "3", "100")
+        filled(SELL, "3", str(100 + Decimal(gain)))
+
+
+def test_consecutive_losses_end_in_reduce_only(engine: ExecutionGuard, handle: ExecutionGuard, filled: Filled) -> None:
+    """Losing closes in a row lead to reduce-only; a profit between begins anew; resuming acknowledges the streak."""
+    engine.set_limit("max_consecutive_losses", 2)
+    measure_no_slippage(engine)
+    engine.set_limit("max_duplicate_orders", 100)
+    lose(filled, 1)
+    lose(filled, 1, "1")
+    lose(filled, 1)
+    assert handle.halts() == ()
+    lose(filled, 1)
+    (halt,) = handle.halts()
+    assert (halt.mode, halt.owner) == (Mode.REDUCE_ONLY, "max_consecutive_losses")
+    assert engine.check(intent(), NOON).code == "REDUCE_ONLY"  # type: ignore[union-attr]
+    reconciled(engine)
+    handle.resume()
+    assert engine.check(intent(), NOON) is None
+    assert engine.gate.book.losses == 0
+
+
+def test_one_order_in_parts_is_one_loss(engine: ExecutionGuard, filled: Filled) -> None:
+    """Ten losing executions of one closing order are one loss; the order's sum decides."""
+    filled(BUY, "10", "100")
+    one = intent(SELL, "10")
+    assert engine.admit(one, NOON)
+    for _ in range(9):
+        take_fill(engine, fill(one, "1", "99"))
+    assert engine.gate.book.losses == 1
+    take_fill(engine, fill(one, "1", "120"))
+    assert engine.gate.book.losses == 0
+
+
+@pytest.mark.parametrize(
+    ("price", "limited", "halted"),
+    [("100.24", False, False), ("100.26", True, False), ("100.50", True, False), ("100.51", True, True), ("99", False, False)],
+)
+def test_slippage_steps(
+    engine: ExecutionGuard, handle: ExecutionGuard, filled: Filled, price: str, limited: bool, halted: bool
+) -> None:
+    """From 25 bps worse than the mid only limit orders pass that day; beyond 50 the symbol halts, with evidence."""
+    one = filled(BUY, "2", price, "99.99", "100.01")
+    assert engine.gate.book.of("AAPL").limit_orders_only is limited
+    assert [halt.target for halt in handle.halts()] == (["AAPL"] if halted else [])
+    if limited and not halted:
+        assert engine.check(intent(), NOON).code == "LIMIT_ORDERS_ONLY"  # type: ignore[union-attr]
+        assert engine.check(limit(BUY, "3", "100"), NOON) is None
+    if halted:
+        assert one.client_order_id in handle.halts()[0].reason
+        assert engine.check(intent(symbol="MSFT"), NOON) is None
+    assert codes(handle) == ["LIMIT_ORDERS_ONLY"] * limited + ["SLIPPAGE"] * halted
+
+
+def test_slippage_of_dust_and_of_unknown_mid_judges_nothing(engine: ExecutionGuard, handle: ExecutionGuard, filled: Filled) -> None:
+    """Below $100 measured, or without a quote just before the fill, slippage is not a finding."""
+    filled(BUY, "0.9", "110", "99.99", "100.01")
+    filled(BUY, "4", "110", at=NOON + timedelta(seconds=3))  # the book's own quote is too old to be "just before"
+    assert handle.halts() == ()
+    filled(BUY, "5", "110", at=NOON + timedelta(seconds=2))
+    assert len(handle.halts()) == 1
+
+
+def test_slippage_flag_ends_with_the_day(engine: ExecutionGuard, filled: Filled) -> None:
+    """Limit orders only is for the rest of that trading day."""
+    filled(BUY, "2", "100.30", "99.99", "100.01")
+    tomorrow = NOON + timedelta(days=1)
+    engine.on_quote(quote(at=tomorrow))
+    assert engine.check(intent(), tomorrow) is None
+
+
+@pytest.mark.parametrize(
+    ("mark", "mode", "factor"),
+    [("951", None, "1"), ("950", None, "0.75"), ("900", Mode.REDUCE_ONLY, "0.75"), ("850", Mode.HALTED, "0.75")],
+)
+def test_drawdown_tiers(tmp_path: object, mark: str, mode: Mode | None, factor: str) -> None:
+    """5% below the peak sizes shrink to three quarters, 10% is reduce-only, 15% halts."""
+    settings = settings_in(tmp_path, limits={"max_daily_loss_dollars": 100_000, "max_position_per_symbol_dollars": 200_000, "max_order_notional_dollars": 200_000})  # type: ignore[arg-type]
+    make_journal(settings)
+    guard = ExecutionGuard(settings)
+    guard.start()
+    guard.start_guardian()
+    reconciled(guard)
+    guard.resume()
+    guard.on_quote(quote(bid="1000", ask="1000"))
+    one = intent(BUY, "100")
+    assert guard.admit(one, NOON)
+    take_fill(guard, fill(one, "100", "1000"))
+    guard.on_quote(quote(bid=mark, ask=mark))
+    assert [halt.mode for halt in guard.halts()] == ([mode] if mode else [])
+    assert guard.gate.rules.factor == D(factor)
+    assert guard.gate.rules.bounds("AAPL", "operator").max_order_quantity == 10_000 * D(factor)
+    guard.close()
+
+
+def test_too_many_cancels_only_warn(engine: ExecutionGuard) -> None:
+    """Cancels past their limit leave one violation a minute and nothing is refused."""
+    engine.set_limit("max_cancels_per_minute", 3)
+    assert engine.check(intent(), NOON) is None
+    for _ in range(10):
+        engine.on_cancel()
+    assert codes(engine) == ["CANCEL_RATE"]
+    assert engine.halts() == ()
+
+
+def test_restart_remembers_the_day(engine: ExecutionGuard, settings: Settings, filled: Filled) -> None:
+    """After a crash the book folded from the journal equals the one that lived: nothing of the day is forgotten."""
+    measure_no_slippage(engine)
+    engine.set_limit("max_duplicate_orders", 100)
+    lose(filled, 2)
+    engine.set_limit("limit_orders_only_slippage_bps", 25)
+    filled(BUY, "4", "100.30", "99.99", "100.01", strategy="s")
+    resting = limit(BUY, "7", "99", strategy="s")
+    assert engine.admit(resting, NOON)
+    take_fill(engine, fill(resting, "2", "99"))
+    before = engine.gate.book
+    engine.close()
+    again = ExecutionGuard(settings)
+    again.start()
+    after = again.gate.book
+    for name in ("cash", "transfers", "opening_equity", "losses", "results", "daily_loss", "gross", "net_up", "net_down", "day"):
+        if name not in {"gross", "net_up", "net_down", "daily_loss"}:  # those are by marks: the quotes were not journaled
+            assert getattr(after, name) == getattr(before, name), name
+    symbol, was = after.of("AAPL"), before.of("AAPL")
+    for name in ("position", "average_price", "buys", "sells", "worst", "limit_orders_only", "identical"):
+        assert getattr(symbol, name) == getattr(was, name), name
+    assert len(after.rates[""]) == len(before.rates[""])
+    assert len(after.rates["strategy:s"]) == 2
+    again.close()

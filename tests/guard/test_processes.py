@@ -1,0 +1,74 @@
+"""The flag and the journal between real processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from athena.live.execution_guard import ExecutionGuard
+
+ROOT = Path(__file__).parents[2]
+TRIALS = """
+import sys
+from pathlib import Path
+from tests.guard.trials import run
+for outcome in run(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])):
+    print(outcome.sends, outcome.halts, outcome.resumes, outcome.decisive, outcome.stale, int(outcome.agree))
+"""
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_killed_anywhere_nothing_stale_passes_and_the_ends_agree(tmp_path: Path, seed: int) -> None:
+    """In 5 x 30 trials of engine, halter and resumer killed at random, no send follows a halt, and flag equals journal."""
+    command = [sys.executable, "-c", TRIALS, str(tmp_path), "30", str(seed)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    outcomes = [[int(word) for word in line.split()] for line in done.stdout.splitlines()]
+    assert len(outcomes) == 30
+    sends, halts, resumes, decisive, stale, agree = (sum(column) for column in zip(*outcomes, strict=True))
+    print(f"seed {seed}: {sends} sends, {halts} halts, {resumes} resumes, {decisive} decisive attempts")
+    assert stale == 0
+    assert agree == 30
+    assert min(sends, halts, resumes, decisive) > 20  # the trials had something to find
+
+
+SPIN = """
+import sys
+from pathlib import Path
+from athena.live.guard_flag import GuardFlag, boottime_ns, H, R
+flag = GuardFlag.open(Path(sys.argv[1]))
+print("ready", flush=True)
+for line in sys.stdin:
+    while flag.allows():
+        pass
+    print(boottime_ns(), flush=True)
+"""
+
+
+def test_halt_is_seen_by_another_process_at_once(engine: ExecutionGuard) -> None:
+    """A process checking the flag refuses within a millisecond of the halt's write, by the median of fifty."""
+    from athena.live.guard_flag import boottime_ns
+
+    command = [sys.executable, "-c", SPIN, str(engine.settings.journal_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        other.stdout.readline()
+        took = []
+        for _ in range(50):
+            other.stdin.write("go\n")
+            other.stdin.flush()
+            time.sleep(0.005)
+            began = boottime_ns()
+            nonce = engine.flag.halt()
+            took.append((int(other.stdout.readline()) - began) / 1e6)
+            engine.flag.acknowledge(nonce)
+        other.stdin.close()
+    took.sort()
+    print(f"halt seen after {took[25]:.3f} ms p50, {took[49]:.3f} ms max")
+    assert took[25] < 1
