@@ -33,12 +33,16 @@ def main(wanted):
         for heading in ("what", "value", "unit", "beside", "its value", "ratio", "should keep"):
             table.add_column(heading, justify="right" if heading in {"value", "its value", "ratio"} else "left")
         for row in rows:
-            beside = "" if row.yardstick_value is None else f"{row.yardstick_value:,.4g}"
+            beside = "" if row.yardstick_value is None else _figure(row.yardstick_value)
             ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-            table.add_row(row.name, f"{row.value:,.4g}", row.unit, row.yardstick, beside, ratio, row.bound)
+            table.add_row(row.name, _figure(row.value), row.unit, row.yardstick, beside, ratio, row.bound)
         console.print(table)
         console.print()
     return 0
+
+
+def _figure(value):
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def rows():
             trading.close()
     beside = "reading the tape alone"
     return [
-        Row("engine, no strategy due", halted, "quotes/s", beside, reading, reading / halted),
+        Row("engine, one idle strategy", halted, "quotes/s", beside, reading, reading / halted),
         Row("engine, two strategies on each quote", thinking, "quotes/s", beside, reading, reading / thinking),
     ]
 
