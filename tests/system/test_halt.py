@@ -1,4 +1,4 @@
-"""What `athena halt` promises: nothing reaches the venue after it returned, whoever asked and however busy the engine."""
+"""What `athena halt` promises: nothing reaches the venue after it returned, however busy the engine."""
 
 import subprocess
 import sys
@@ -63,7 +63,9 @@ def test_a_halt_of_one_symbol_stops_that_symbol_and_no_other(live):
     returned = boottime_ns()
 
     def others():
-        return [post for post in live.posts() if post["boottime_ns"] > returned and "-AAPL-" not in post["client_order_id"]]
+        return [
+            post for post in live.posts() if post["boottime_ns"] > returned and "-AAPL-" not in post["client_order_id"]
+        ]
 
     wait_for(lambda: len(others()) >= 5, "orders in other symbols")
     after = [post for post in live.posts() if post["boottime_ns"] > returned]

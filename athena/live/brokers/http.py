@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 from alpaca.common.exceptions import APIError
@@ -207,7 +208,8 @@ def explain(error: Exception, what: str, headroom: Headroom) -> BrokerError:
     if isinstance(error, requests.exceptions.JSONDecodeError):
         return BrokerUnavailable(f"{what}: the answer is not JSON ({error}).", "A proxy in between may have answered.")
     if _proven_unsent(error):
-        return BrokerUnavailable(f"{what}: cannot connect ({_innermost(error)}).", "Is the venue running?")
+        where = urlsplit(getattr(getattr(error, "request", None), "url", None) or "").netloc or "the venue"
+        return BrokerUnavailable(f"{what}: cannot connect to {where}.", "Is the venue running, and the network up?")
     if isinstance(error, requests.exceptions.RequestException):
         return BrokerUnavailable(f"{what}: the connection failed ({_innermost(error)}).", "Check the network.")
     return BrokerUnavailable(f"{what}: {type(error).__name__}: {error}.", "The venue's answer is not understood.")
