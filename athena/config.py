@@ -55,6 +55,9 @@ class Settings:
     cancel_on_stop: bool = True  # a graceful stop cancels the open strategy orders
     operator: str = field(default_factory=lambda: _user())
     reports: Path = Path("reports")
+    backups: Path | None = None  # snapshots and heads, best on another disk; None: beside the journal
+    snapshot_minutes: float = 60.0
+    snapshots_keep: int = 24  # besides one a day for a month
     metrics_port: int = 8090
     connect_timeout_seconds: float = 3.0
     read_timeout_seconds: float = 10.0
@@ -72,6 +75,11 @@ class Settings:
     @property
     def journal_path(self) -> Path:
         return self.folder / "journal.sqlite3"
+
+    @property
+    def backup_folder(self) -> Path:
+        """Where snapshots and the recorded heads of the journal are kept."""
+        return self.folder if self.backups is None else self.backups / self.account_name
 
     @property
     def trading_url(self) -> str:
@@ -119,7 +127,7 @@ def _user() -> str:
 
 _NAMES = {f.name for f in fields(Settings)}
 _NUMBERS = {"metrics_port": int, "connect_timeout_seconds": float, "read_timeout_seconds": float}
-_NUMBERS["disconnect_halt_seconds"] = float
+_NUMBERS |= {"disconnect_halt_seconds": float, "snapshot_minutes": float, "snapshots_keep": int}
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
@@ -179,7 +187,7 @@ def _choose_venue(values: dict[str, Any], environment: Mapping[str, str], lenien
 
 def _convert(key: str, value: Any) -> Any:
     """The value in its field's type; raises SettingsError naming key, value and what is expected."""
-    if key in {"home", "reports"}:
+    if key in {"home", "reports", "backups"}:
         return Path(value).expanduser()
     if key == "venue" and value not in VENUES:
         raise SettingsError(f"venue is '{value}'; it is one of {', '.join(VENUES)}.", did_you_mean(str(value), VENUES))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from athena.errors import AthenaError, JournalError
-from athena.journal import sqlite
+from athena.journal import snapshots, sqlite
 
 
 def create(path: Path) -> None:
@@ -48,7 +48,9 @@ def upgrade(path: Path, found: str | None, *, read_only: bool) -> None:
     with _alone(path):
         connection = sqlite.connect(path)
         try:
-            if sqlite.revision(connection, path) != sqlite.REVISION:
+            if (now := sqlite.revision(connection, path)) != sqlite.REVISION:
+                if now is not None:
+                    snapshots.take(path, path.parent / snapshots.FOLDER, snapshots.BEFORE_MIGRATION)
                 _run_alembic(connection)
         except AthenaError:
             raise
