@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "athena"
-BASE = {"model", "errors", "config"}
+BASE = {"model", "errors", "config", "lot"}
 MAY_IMPORT = {
     "model": set(),
     "errors": set(),
     "config": {"errors"},
+    "lot": {"model"},
     "journal": BASE,
     "core": BASE | {"journal"},
-    "analysis": {"model", "errors"},
+    "analysis": {"model", "errors", "lot"},
     "simulator": {"model", "errors"},
     "live": BASE | {"journal", "core"},
     "ops": BASE | {"journal", "core", "live", "analysis", "simulator", "playbooks"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -12,6 +12,7 @@ import pandas as pd
 
 from athena.analysis import curves, execution, pnl
 from athena.analysis.tables import rows_of
+from athena.lot import EXTERNAL, Book
 from athena.model import ZERO
 
 CENT = Decimal("0.01")
@@ -24,7 +25,6 @@ _ORDERS = (
 )
 _VIOLATIONS = "venue_at code message symbol strategy observed limit_value client_order_id action"
 _HALTS = "scope target mode origin owner reason from_at to_at cleared_by cleared_reason"
-HELD_BEFORE = "external"  # whose the shares are that the account held when it was bound
 
 
 def _columns(text: str) -> Callable[[], pd.DataFrame]:
@@ -102,9 +102,10 @@ class DayFacts:
 
     record: DayRecord
     fills: pd.DataFrame  # the day's, with slippage
-    profit: pd.DataFrame  # by symbol and strategy, each strategy's own fills
+    parts: pd.DataFrame  # the same by whose shares they were: an operator's exit is its strategies'
+    profit: pd.DataFrame  # by symbol and strategy
     net: pd.DataFrame  # by symbol, of the account's net position, as the broker counts
-    lots: Mapping[pnl.Key, pnl.Lot]
+    book: Book  # at the end of the day
     realised: pd.Series
     identity: pnl.Identity | None
     curve: pd.Series  # equity of the day less its transfers, from the start of the day
@@ -119,12 +120,12 @@ class DayFacts:
     def positions(self) -> pd.DataFrame:
         """Held at the end, by symbol and strategy, in Decimals; mark, value and unrealised are None without a mark."""
         rows = []
-        for (symbol, strategy), lot in sorted(self.lots.items()):
+        for (strategy, symbol), lot in sorted(self.book.lots().items(), key=lambda item: item[0][::-1]):
             if lot.quantity:
                 mark = self.record.marks_end.get(symbol)
                 value = None if mark is None else lot.quantity * mark
                 gain = None if mark is None else lot.unrealised(mark)
-                rows.append([symbol, strategy, lot.quantity, lot.cost / lot.quantity, mark, value, gain])
+                rows.append([symbol, strategy, lot.quantity, lot.average_price, mark, value, gain])
         names = ["symbol", "strategy", "quantity", "average", "mark", "value", "unrealised"]
         return pd.DataFrame(rows, columns=names, dtype=object)
 
@@ -132,12 +133,8 @@ class DayFacts:
 def work_out(record: DayRecord) -> DayFacts:
     """Folds, measures and reconciles the record. Raises ValueError naming what cannot be true in it."""
     today = record.fills["trading_date"] == record.trading_date
-    lots = {
-        (row.symbol, HELD_BEFORE): pnl.Lot(row.quantity, row.quantity * row.price) for row in rows_of(record.openings)
-    }
-    pnl.take_in(record.fills[~today], lots)
     fills = record.fills[today].reset_index(drop=True)
-    table, lots_end, _ = pnl.profit(fills, lots, record.marks_start, record.marks_end)
+    table, book, parts = pnl.profit(fills, _before(record, today), record.marks_start, record.marks_end)
     net, realised = _net(record, fills, today)
     flows = record.cash_flows
     moved = flows[flows["is_transfer"].astype(bool)] if len(flows) else flows
@@ -145,9 +142,10 @@ def work_out(record: DayRecord) -> DayFacts:
     return DayFacts(
         record=record,
         fills=execution.with_slippage(fills),
+        parts=execution.with_slippage(parts),
         profit=table,
         net=net,
-        lots=lots_end,
+        book=book,
         realised=realised,
         identity=_identity(record, net, len(fills)),
         curve=_day_curve(record, moved),
@@ -158,10 +156,18 @@ def work_out(record: DayRecord) -> DayFacts:
 
 def _net(record: DayRecord, fills: pd.DataFrame, today: pd.Series) -> tuple[pd.DataFrame, pd.Series]:
     """The P&L by symbol of the account's net position, and what each of the day's fills realised."""
-    lots = {(row.symbol, ""): pnl.Lot(row.quantity, row.quantity * row.price) for row in rows_of(record.openings)}
-    pnl.take_in(record.fills[~today].assign(strategy=""), lots)
-    table, _, realised = pnl.profit(fills.assign(strategy=""), lots, record.marks_start, record.marks_end)
-    return table, realised
+    before = _before(replace(record, fills=record.fills.assign(strategy="")), today, owner="")
+    table, _, parts = pnl.profit(fills.assign(strategy=""), before, record.marks_start, record.marks_end)
+    return table, parts["realised"]
+
+
+def _before(record: DayRecord, today: pd.Series, owner: str = EXTERNAL) -> Book:
+    """The book at the start of the day; what the account held when it was bound is the owner's."""
+    book = Book()
+    for row in rows_of(record.openings):
+        book.trade(owner, row.symbol, row.quantity, row.price)
+    pnl.take_in(record.fills[~today], book)
+    return book
 
 
 def _identity(record: DayRecord, table: pd.DataFrame, fills: int) -> pnl.Identity | None:

@@ -42,7 +42,7 @@ def build(facts: DayFacts, findings: Sequence[Finding]) -> dict[str, Section]:
 def profit(facts: DayFacts) -> Section:
     reading = (
         "Total is realised plus the change of unrealised less fees; slippage is a memo, already inside realised. "
-        "Symbols count the account's net position, as the broker does. "
+        "Symbols count the account's net position, as the broker does; strategies count an operator's exit as theirs. "
         "The last table ties profit to the change of equity."
     )
     tables = [_profit_table(facts, "symbol"), _profit_table(facts, "strategy")]
@@ -61,7 +61,7 @@ def profit(facts: DayFacts) -> Section:
 
 def _profit_table(facts: DayFacts, key: str) -> Table:
     frame = pnl.by(facts.net if key == "symbol" else facts.profit, key)
-    cost = execution.slippage(facts.fills, [key]).set_index(key)["cost_usd"]
+    cost = execution.slippage(facts.fills if key == "symbol" else facts.parts, [key]).set_index(key)["cost_usd"]
     frame["slippage"] = frame[key].map(cost).astype(float)
     total = {
         name: None if frame[name].isna().any() else sum(frame[name], ZERO)

@@ -15,9 +15,9 @@ from typing import Any
 
 import pandas as pd
 
+from athena.lot import Book, Lot, Part
 from athena.model import ZERO
 
-Key = tuple[str, str]  # symbol, strategy
 PROFIT_COLUMNS = [
     "symbol",
     "strategy",
@@ -31,70 +31,58 @@ PROFIT_COLUMNS = [
 ]
 
 
-@dataclass
-class Lot:
-    """Shares held (negative is short) and what they cost, both signed alike; the average price is their quotient."""
+def take_in(fills: pd.DataFrame, book: Book) -> pd.DataFrame:
+    """Folds fills into `book`, in their order; returns them by whose shares they were, with `realised` in dollars.
 
-    quantity: Decimal = ZERO
-    cost: Decimal = ZERO
-
-    def trade(self, signed_quantity: Decimal, price: Decimal) -> Decimal:
-        """Takes one fill in and returns the profit it realised in dollars; a flip closes first, then opens."""
-        closing = ZERO
-        if self.quantity * signed_quantity < 0:
-            closing = max(-abs(self.quantity), -abs(signed_quantity)) * (1 if self.quantity > 0 else -1)
-        released = self.cost * -closing / self.quantity if closing else ZERO
-        self.cost += (signed_quantity - closing) * price - released
-        self.quantity += signed_quantity
-        return -closing * price - released
-
-    def unrealised(self, mark: Decimal) -> Decimal:
-        return self.quantity * mark - self.cost
-
-
-def take_in(fills: pd.DataFrame, lots: dict[Key, Lot]) -> pd.Series:
-    """Folds fills into `lots`, in their order, and returns what each realised.
-
-    fills: symbol, strategy, side ('buy' or 'sell'), quantity, price (Decimals, quantity > 0). Raises ValueError on
-    another side or a quantity that is not positive.
+    fills: symbol, strategy, side ('buy' or 'sell'), quantity, price, fee (Decimals, quantity > 0). A fill of a strategy
+    stays one row; an operator's or outside exit becomes one for each strategy whose shares it closed (`athena.lot`).
+    Raises ValueError on another side or a quantity that is not positive.
     """
-    realised: list[Decimal] = []
-    columns = [fills[name] for name in ("symbol", "strategy", "side", "quantity", "price")]
-    for symbol, strategy, side, quantity, price in zip(*columns, strict=True):
+    rows: list[int] = []
+    parts: list[Part] = []
+    columns = [fills[name] for name in ("symbol", "strategy", "side", "quantity", "price", "fee")]
+    for number, (symbol, strategy, side, quantity, price, fee) in enumerate(zip(*columns, strict=True)):
         if side not in ("buy", "sell") or not quantity > 0:
             raise ValueError(f"a fill of {symbol} has side {side!r} and quantity {quantity}; nothing can be concluded")
-        lot = lots.setdefault((symbol, strategy), Lot())
-        realised.append(lot.trade(quantity if side == "buy" else -quantity, price))
-    return pd.Series(realised, index=fills.index, dtype=object)
+        taken = book.trade(strategy, symbol, quantity if side == "buy" else -quantity, price, fee)
+        rows += [number] * len(taken)
+        parts += taken
+    return fills.iloc[rows].assign(
+        strategy=pd.Series([part.owner for part in parts], index=fills.index[rows], dtype=object).to_numpy(),
+        quantity=_objects([abs(part.signed) for part in parts]),
+        fee=_objects([part.fee for part in parts]),
+        realised=_objects([part.realised for part in parts]),
+    )
+
+
+def _objects(values: list[Decimal]) -> Any:
+    return pd.Series(values, dtype=object).to_numpy()
 
 
 def profit(
-    fills: pd.DataFrame,
-    lots: Mapping[Key, Lot],
-    marks_before: Mapping[str, Decimal],
-    marks_after: Mapping[str, Decimal],
-) -> tuple[pd.DataFrame, dict[Key, Lot], pd.Series]:
-    """The period's P&L by symbol and strategy, the lots at its end, and what each fill realised.
+    fills: pd.DataFrame, before: Book, marks_before: Mapping[str, Decimal], marks_after: Mapping[str, Decimal]
+) -> tuple[pd.DataFrame, Book, pd.DataFrame]:
+    """The period's P&L by symbol and strategy, the book at its end, and the fills by whose shares they were.
 
-    fills: the period's, as in `take_in`, plus fee. lots: held at its start. marks: prices of the start and of the end,
+    fills: the period's, as in `take_in`. before: the book at its start. marks: prices of the start and of the end,
     in dollars. Columns: PROFIT_COLUMNS; total = realised + unrealised − fees, where `unrealised` is its *change*.
     A position without a mark is not priced: its unrealised and total are None and `priced` is False.
     """
-    after = {key: Lot(lot.quantity, lot.cost) for key, lot in lots.items()}
-    gained = take_in(fills, after)
-    by_key: Any = fills.assign(realised=gained).groupby(["symbol", "strategy"], sort=True)
-    sums = {key: (sum(rows["realised"], ZERO), sum(rows["fee"], ZERO)) for key, rows in by_key}
+    after = before.copy()
+    parts = take_in(fills, after)
+    held = {key for book in (before, after) for key, lot in book.lots().items() if lot.quantity}
     rows = []
-    for key in sorted(
-        {key for key, lot in after.items() if lot.quantity} | {k for k, v in lots.items() if v.quantity} | set(sums)
+    for symbol, strategy in sorted(
+        {(s, o) for o, s in held} | set(zip(parts["symbol"], parts["strategy"], strict=True))
     ):
-        realised, fees = sums.get(key, (ZERO, ZERO))
-        start, end = lots.get(key, Lot()), after[key]
-        worth = [_unrealised(start, marks_before.get(key[0])), _unrealised(end, marks_after.get(key[0]))]
+        start, end = before.lot(strategy, symbol), after.lot(strategy, symbol)
+        realised, fees = end.realised - start.realised, end.fees - start.fees
+        worth = [_unrealised(start, marks_before.get(symbol)), _unrealised(end, marks_after.get(symbol))]
         change = None if worth[0] is None or worth[1] is None else worth[1] - worth[0]
         total = None if change is None else realised + change - fees
-        rows.append([*key, start.quantity, end.quantity, realised, change, fees, total, change is not None])
-    return pd.DataFrame(rows, columns=PROFIT_COLUMNS, dtype=object), after, gained
+        quantities = [start.quantity, end.quantity]
+        rows.append([symbol, strategy, *quantities, realised, change, fees, total, change is not None])
+    return pd.DataFrame(rows, columns=PROFIT_COLUMNS, dtype=object), after, parts
 
 
 def _unrealised(lot: Lot, mark: Decimal | None) -> Decimal | None:

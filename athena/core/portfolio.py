@@ -4,7 +4,8 @@
 
 Cost is by average; a flip through zero closes all, then opens. Deposits and withdrawals (`transfers`) are no profit;
 dividends and interest (`income`) and fees are. Realised profit per symbol follows the account's net position, as a
-broker's does; per strategy it follows that strategy's own fills. In sum over a symbol both give the same total.
+broker's does; per strategy it follows that strategy's shares, whoever closed them (`athena.lot.Book`). In sum over a
+symbol both give the same total.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from athena.config import Settings
-from athena.core.lot import Lot
 from athena.errors import JournalError
 from athena.journal.codec import decode, from_text, to_text
 from athena.journal.journal import Journal
+from athena.lot import EXTERNAL, Book, Lot
 from athena.model import NEW_YORK, ZERO, CashFlow, Fill, Position
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 _FILLS = (
     "SELECT execution_id, strategy, symbol, side, quantity, price, fee FROM fills WHERE at <= ? ORDER BY at, sequence"
 )
-_HELD_BEFORE = "external"  # whose the shares are that the account held when it was bound
 
 
 class Portfolio:
@@ -38,13 +38,13 @@ class Portfolio:
         self.cash = cash
         self.transfers = self.income = ZERO
         self._symbols: dict[str, Lot] = {}
-        self._strategies: dict[tuple[str, str], Lot] = {}
+        self._book = Book()
         self._marks: dict[str, Decimal] = {}
         self._taken: set[str] = set()  # executions
         self._flows: set[str] = set()
         for position in openings:
-            for lot in self._lots(_HELD_BEFORE, position.symbol):
-                lot.trade(position.quantity, position.average_entry_price)
+            self._net(position.symbol).trade(position.quantity, position.average_entry_price)
+            self._book.trade(EXTERNAL, position.symbol, position.quantity, position.average_entry_price)
             if position.current_price is not None:
                 self._marks[position.symbol] = position.current_price
 
@@ -150,14 +150,14 @@ class Portfolio:
         return dict(self._symbols)
 
     def by_strategy(self) -> dict[tuple[str, str], Lot]:
-        """The same of each (strategy, symbol), from that strategy's own fills."""
-        return dict(self._strategies)
+        """The same of each (strategy, symbol); an operator's exit counts for the strategies whose shares it closed."""
+        return self._book.lots()
 
     def table(self, by: str = "symbol") -> pd.DataFrame:
         """One row a symbol, or a (strategy, symbol) with by='strategy': for eyes, so in floats of dollars."""
         import pandas as pd
 
-        lots = {("", s): lot for s, lot in self._symbols.items()} if by == "symbol" else self._strategies
+        lots = {("", s): lot for s, lot in self._symbols.items()} if by == "symbol" else self._book.lots()
         rows = [
             {"strategy": strategy, "symbol": symbol, "quantity": float(lot.quantity),
              "average_price": float(lot.average_price), "price": float(self._marks.get(symbol, "nan")),
@@ -176,19 +176,16 @@ class Portfolio:
     def _trade(self, strategy: str, symbol: str, signed: Decimal, price: Decimal, fee: Decimal) -> Decimal:
         self.cash -= signed * price + fee
         self._marks.setdefault(symbol, price)
-        net, own = self._lots(strategy, symbol)
+        self._book.trade(strategy, symbol, signed, price, fee)
+        net = self._net(symbol)
         net.fees += fee
-        own.fees += fee
-        own.trade(signed, price)
         return net.trade(signed, price)
 
-    def _lots(self, strategy: str, symbol: str) -> tuple[Lot, Lot]:
-        net, own = self._symbols.get(symbol), self._strategies.get((strategy, symbol))
+    def _net(self, symbol: str) -> Lot:
+        net = self._symbols.get(symbol)
         if net is None:
             net = self._symbols[symbol] = Lot()
-        if own is None:
-            own = self._strategies[strategy, symbol] = Lot()
-        return net, own
+        return net
 
     def _unrealised(self, symbol: str, lot: Lot) -> Decimal:
         mark = self._marks.get(symbol)

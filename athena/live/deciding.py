@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from athena.live.order_book import OrderBook
-from athena.live.strategies.base import Context, Holdings, Strategy
+from athena.live.strategies.base import Context, Strategy
+from athena.lot import Book
 from athena.model import OrderIntent, Quote, trading_date
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ class Deciders:
 
     def __init__(self, strategies: Sequence[Strategy], journal: Journal, book: OrderBook) -> None:
         self._journal, self._book = journal, book
-        self.holdings = Holdings([strategy.name for strategy in strategies])
+        self.holdings = Book()
         self._numbers: dict[tuple[str, str, str], int] = {}
         self._of_symbol: dict[str, list[Strategy]] = {}
         for strategy in strategies:
@@ -36,9 +37,10 @@ class Deciders:
         """What a strategy wants at a quote. Raises whatever it raises, and ValueError for an order not its own."""
         name, symbol, today = strategy.name, quote.symbol, trading_date(now)
         number = self._numbers.get((name, symbol, today.isoformat()), 1)
-        held, entry = self.holdings.of(name, symbol), self.holdings.entry_price(name, symbol)
+        held = self.holdings.lot(name, symbol)
+        entry = held.average_price if held.quantity else None
         working = self._book.working(name, symbol)
-        context = Context(name, now, today, seconds_to_close, held, entry, working, number)
+        context = Context(name, now, today, seconds_to_close, held.quantity, entry, working, number)
         for intent in strategy.on_quote(quote, context):
             if intent.strategy != name or intent.symbol not in strategy.symbols:
                 raise ValueError(f"it ordered {intent.symbol} as '{intent.strategy}', which is not its own")

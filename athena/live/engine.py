@@ -176,7 +176,7 @@ class Engine:
         if (fill := news.fill) is not None:
             self.fills_seen[fill.symbol] = self.fills_seen.get(fill.symbol, 0) + 1
             self.portfolio.apply_fill(fill)
-            self.deciders.holdings.apply(news.strategy, fill.symbol, fill.signed_quantity, fill.price)
+            self.deciders.holdings.trade(news.strategy, fill.symbol, fill.signed_quantity, fill.price)
             self.guard.on_fill(fill, nbbo.bid if nbbo else None, nbbo.ask if nbbo else None)
         if news.order is not None:
             self.guard.on_order(self.book.order(news.order.client_order_id))
@@ -261,7 +261,7 @@ class Engine:
         self.book.load()
         for row in self.journal.query("SELECT strategy, symbol, side, quantity, price FROM fills ORDER BY sequence"):
             signed = Decimal(row["quantity"]) * (1 if row["side"] == "buy" else -1)
-            self.deciders.holdings.apply(row["strategy"], row["symbol"], signed, Decimal(row["price"]))
+            self.deciders.holdings.trade(row["strategy"], row["symbol"], signed, Decimal(row["price"]))
 
     def open_gates(self) -> None:
         """From now on the venue's news of orders is taken in as it comes; first what was buffered."""

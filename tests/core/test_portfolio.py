@@ -83,7 +83,7 @@ def test_a_symbol_without_a_price_is_named() -> None:
 PRICES = st.decimals("0.01", "2000", places=4)
 TRADES = st.lists(
     st.tuples(
-        st.sampled_from(["AAPL", "KO"]), st.sampled_from(["a", "b"]), st.booleans(),
+        st.sampled_from(["AAPL", "KO"]), st.sampled_from(["a", "b", "operator"]), st.booleans(),
         st.one_of(st.integers(1, 50).map(D), st.decimals("0.001", "50", places=9).filter(bool)), PRICES,
         st.decimals("0", "1", places=4),
     ),

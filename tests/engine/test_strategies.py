@@ -8,7 +8,7 @@ import pytest
 
 from athena.config import Settings, StrategySettings
 from athena.errors import SettingsError
-from athena.live.strategies import Context, Holdings, make_strategies, validate_strategies
+from athena.live.strategies import Context, make_strategies, validate_strategies
 from athena.live.strategies.mean_reversion import MeanReversion, MeanReversionParameters
 from athena.live.strategies.momentum import Momentum, MomentumParameters
 from athena.model import OrderType, Quote, Side
@@ -120,24 +120,3 @@ def test_an_account_of_your_own_gets_no_strategy_unasked():
     """Only the simulator trades the examples by default."""
     assert make_strategies(Settings(venue="paper")) == ()
     assert {s.name for s in make_strategies(Settings())} == {"mean_reversion", "momentum"}
-
-
-def test_an_operators_exit_takes_the_shares_from_the_strategies_that_hold_them():
-    """After a flatten no strategy believes that it still holds something."""
-    holdings = Holdings(["b", "a"])
-    holdings.apply("a", "AAPL", Decimal(10), Decimal(100))
-    holdings.apply("b", "AAPL", Decimal(-3), Decimal(100))
-    holdings.apply("operator", "AAPL", Decimal(-7), Decimal(100))
-    assert (holdings.of("a", "AAPL"), holdings.of("b", "AAPL")) == (Decimal(3), Decimal(-3))
-    holdings.apply("external", "AAPL", Decimal(5), Decimal(100))
-    assert (holdings.of("a", "AAPL"), holdings.of("b", "AAPL")) == (Decimal(3), Decimal(0))
-
-
-def test_an_entry_price_is_the_average_of_what_was_added_and_starts_anew_through_zero():
-    """Adding averages, closing keeps it, a flip begins at the new price, flat has none."""
-    holdings = Holdings(["a"])
-    seen = []
-    for shares, price in ((10, 100), (10, 110), (-5, 120), (-20, 130), (5, 90)):
-        holdings.apply("a", "AAPL", Decimal(shares), Decimal(price))
-        seen.append(holdings.entry_price("a", "AAPL"))
-    assert seen == [100, 105, 105, 130, None]

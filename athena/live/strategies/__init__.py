@@ -9,11 +9,12 @@ from typing import Any
 
 from athena.config import Settings, StrategySettings
 from athena.errors import SettingsError
-from athena.live.strategies.base import Context, Holdings, Strategy, parameters_from
+from athena.live.strategies.base import Context, Strategy, parameters_from
 from athena.live.strategies.mean_reversion import MeanReversion, MeanReversionParameters
 from athena.live.strategies.momentum import Momentum, MomentumParameters
+from athena.lot import NO_STRATEGIES
 
-__all__ = ["STRATEGY_REGISTRY", "Context", "Finding", "Holdings", "Strategy", "make_strategies", "validate_strategies"]
+__all__ = ["STRATEGY_REGISTRY", "Context", "Finding", "Strategy", "make_strategies", "validate_strategies"]
 
 STRATEGY_REGISTRY: dict[str, tuple[Callable[..., Strategy], type[Any]]] = {
     "mean_reversion": (MeanReversion, MeanReversionParameters),
@@ -43,7 +44,7 @@ def make_strategies(settings: Settings) -> tuple[Strategy, ...]:
     for name in names:
         if names.count(name) > 1:
             raise SettingsError(f"two strategies are named '{name}'.", "A name tells whose an order is: use another.")
-        if name in {"operator", "external"} or not name.replace("-", "").replace("_", "").isalnum():
+        if name in NO_STRATEGIES or not name.replace("-", "").replace("_", "").isalnum():
             raise SettingsError(
                 f"a strategy is named '{name}'.", "Use letters, digits, - and _; not operator or external."
             )

@@ -82,46 +82,6 @@ class Strategy(Protocol):
     def on_fill(self, fill: Fill) -> None: ...
 
 
-class Holdings:
-    """What each strategy holds, as a fold of fills in order. Shares, signed.
-
-    A fill of a strategy is its own. Any other fill (an operator's exit, an order from outside) first takes away from
-    the strategies that hold the opposite, in order of their names: after an operator's flatten nobody believes to hold
-    anything. What is left over belongs to nobody here.
-    """
-
-    def __init__(self, strategies: Sequence[str]) -> None:
-        self._held: dict[tuple[str, str], Decimal] = {}
-        self._entry: dict[tuple[str, str], Decimal] = {}
-        self._strategies = sorted(strategies)
-
-    def of(self, strategy: str, symbol: str) -> Decimal:
-        return self._held.get((strategy, symbol), ZERO)
-
-    def entry_price(self, strategy: str, symbol: str) -> Decimal | None:
-        """Average price of what is held, None when flat."""
-        return self._entry.get((strategy, symbol)) if self.of(strategy, symbol) else None
-
-    def apply(self, strategy: str, symbol: str, signed_quantity: Decimal, price: Decimal) -> None:
-        """Take one fill in."""
-        if strategy in self._strategies:
-            held, now = self.of(strategy, symbol), self.of(strategy, symbol) + signed_quantity
-            if held * signed_quantity > 0:  # more of the same
-                cost = self._entry[strategy, symbol] * held + price * signed_quantity
-                self._entry[strategy, symbol] = cost / now
-            elif held * now <= 0:  # from flat, or through zero
-                self._entry[strategy, symbol] = price
-            self._held[strategy, symbol] = now
-            return
-        left = signed_quantity
-        for name in self._strategies:
-            held = self.of(name, symbol)
-            if held * left < 0:
-                taken = min(abs(held), abs(left)).copy_sign(left)
-                self._held[name, symbol] = held + taken
-                left -= taken
-
-
 def shares_for(dollars: float, price: float) -> Decimal:
     """Whole shares that cost at most so many dollars."""
     return Decimal(math.floor(dollars / price)) if price > 0 else ZERO
