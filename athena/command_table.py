@@ -41,11 +41,34 @@ def dollars(text: str) -> Decimal:
     return amount
 
 
+def whole(text: str) -> int:
+    """A positive whole number typed by an operator."""
+    if not (text.isdecimal() and 0 < int(text) < 100_000):
+        raise ArgumentTypeError(f"'{text}' is not a positive whole number")
+    return int(text)
+
+
+def number(text: str) -> Decimal:
+    """A finite number typed by an operator, exact."""
+    try:
+        found = Decimal(text.replace(",", "").removeprefix("$").removesuffix("%"))
+    except InvalidOperation:
+        raise ArgumentTypeError(f"'{text}' is not a number") from None
+    if not found.is_finite():
+        raise ArgumentTypeError(f"'{text}' is not a number")
+    return found
+
+
 _REASON = option("--reason", default="", help="why, for the record")
 _FLATTEN = option("--flatten", action="store_true", help="also close every position and confirm the fills")
 _DRY_RUN = option("--dry-run", action="store_true", help="say what would be done, and do nothing")
 _SYMBOL = option("symbol", type=str.upper, help="for example AAPL")
+_OF_SYMBOL = option("--symbol", type=str.upper, default="", help="of this symbol only")
+_SINCE = option("--since", default="", metavar="WHEN", help="30m, 2h, 3d, 2020-03-09, or '2020-03-09 14:30'")
 _TIMEOUT = option("--timeout", type=float, default=30.0, metavar="SECONDS", help="how long to wait for the engine")
+
+_APPLY = option("--apply", action="store_true", help="do it; without, only show what would be done")
+_DAYS_BACK = option("--days", type=whole, default=7, help="orders and fills of so many days; default: 7")
 
 SECTIONS = ("Emergency response", "Daily operations", "Incident response", "Recovery", "The system itself")
 EMERGENCY, DAILY, INCIDENT, RECOVERY, SYSTEM = SECTIONS
@@ -132,6 +155,63 @@ COMMANDS = (
         ),
     ),
     Command(
+        "archive-logs",
+        DAILY,
+        "compress and hash the logs; --apply also removes what is archived and what is too old",
+        "athena.ops.data_logs:archive_logs",
+        (
+            option("paths", nargs="*", type=Path, metavar="PATH", help="further logs"),
+            option("--keep-days", type=whole, default=365, help="age at which archives go; default: 365"),
+            _APPLY,
+        ),
+    ),
+    Command(
+        "update-symbols",
+        DAILY,
+        "ask the venue for the facts of all symbols configured or held; what changed is shown",
+        "athena.ops.data_symbols:update_symbols",
+    ),
+    Command(
+        "clean-watchlist",
+        DAILY,
+        "invalid and delisted symbols with what depends on them; --apply takes them out of athena.toml",
+        "athena.ops.data_symbols:clean_watchlist",
+        (_APPLY,),
+    ),
+    Command(
+        "check-order",
+        DAILY,
+        "would this order pass now, which limit binds, what headroom remains; sends nothing",
+        "athena.ops.guard_commands:check_order",
+        (
+            _SYMBOL,
+            option("side", type=str.lower, help="buy or sell"),
+            option("quantity", type=number, help="shares"),
+            option("--limit", type=dollars, default=None, metavar="PRICE", help="limit price; default: market"),
+            option("--stop", type=dollars, default=None, metavar="PRICE", help="stop price"),
+            option("--strategy", default="operator", help="as this strategy's order"),
+        ),
+    ),
+    Command(
+        "review-guard-config",
+        DAILY,
+        "every limit: value, default, who changed it and why, headroom, warnings",
+        "athena.ops.guard_commands:review_guard_config",
+    ),
+    Command(
+        "update-risk-params",
+        DAILY,
+        "propose next day's limits from evidence, and what they would have refused",
+        "athena.ops.risk_params:update_risk_params",
+        (
+            option("--apply", action="store_true", help="set the proposed limits; needs --reason"),
+            option("--only", action="append", default=[], metavar="LIMIT", help="this limit only; may be repeated"),
+            option("--offline", action="store_true", help="do not ask the venue for bars"),
+            _REASON,
+            _DRY_RUN,
+        ),
+    ),
+    Command(
         "limits",
         INCIDENT,
         "show the guard's limits with their headroom, or set one",
@@ -145,10 +225,75 @@ COMMANDS = (
         ),
     ),
     Command(
+        "order-analysis",
+        INCIDENT,
+        "orders by outcome; failed ones grouped by cause, with the fix of each",
+        "athena.ops.data_orders:order_analysis",
+        (
+            option("--failed-only", action="store_true", help="only refused, rejected and lost orders"),
+            option("--days", type=whole, default=1, help="trading days, the latest ones; default: 1"),
+        ),
+    ),
+    Command(
+        "violations",
+        INCIDENT,
+        "what the guard refused or did, counted by cause, with the fix of each",
+        "athena.ops.audit:violations",
+        (
+            _SINCE,
+            _OF_SYMBOL,
+            option("--strategy", default="", help="of this strategy only"),
+            option("--code", default="", help="of this code only, for example POSITION_LIMIT"),
+            option("--last", type=int, default=20, metavar="N", help="how many lines to show"),
+        ),
+    ),
+    Command(
+        "reduce-position-sizes",
+        INCIDENT,
+        "multiply every limit on size by a factor",
+        "athena.ops.limit_changes:reduce_position_sizes",
+        (option("--factor", type=number, required=True, help="what remains, for example 0.8"), _REASON, _DRY_RUN),
+    ),
+    Command(
+        "adjust-order-frequency",
+        INCIDENT,
+        "take a percentage off the order rate",
+        "athena.ops.limit_changes:adjust_order_frequency",
+        (
+            option("--reduce-by", type=number, required=True, metavar="PERCENT", help="for example 50"),
+            _REASON,
+            _DRY_RUN,
+        ),
+    ),
+    Command(
+        "audit",
+        INCIDENT,
+        "who halted, resumed, changed and asked what; the chain verified",
+        "athena.ops.audit:audit",
+        (
+            _SINCE,
+            option("--by", default="", metavar="NAME", help="changes by this person or part"),
+            option("--kind", default="", help="for example halt, limit, command, engine"),
+        ),
+    ),
+    Command(
+        "guard-state-check",
+        RECOVERY,
+        "the guard's three layers side by side, and where they disagree",
+        "athena.ops.guard_state:guard_state_check",
+    ),
+    Command(
+        "test-guards",
+        RECOVERY,
+        "drive every limit to refusal and back, on a scratch guard",
+        "athena.ops.guard_commands:test_guards",
+    ),
+    Command(
         "verify-journal",
         RECOVERY,
-        "check the journal's hash chain and refold its tables",
-        "athena.ops.control:verify_journal",
+        "check the journal's hash chain, refold its tables, and see that no tail is lost",
+        "athena.ops.recovery_snapshots:verify_journal",
+        (option("--accept-head", default="", metavar="REASON", help="go on with the journal as it is; recorded"),),
     ),
     Command(
         "reconcile",
@@ -156,6 +301,105 @@ COMMANDS = (
         "have the engine compare orders, fills, positions and cash with the venue now",
         "athena.ops.control:reconcile",
         (_TIMEOUT,),
+    ),
+    Command(
+        "reconcile-orders",
+        RECOVERY,
+        "orders and fills, the venue asked directly, against the journal: orphans, phantoms, missing fills",
+        "athena.ops.recovery:reconcile_orders",
+        (_DAYS_BACK,),
+    ),
+    Command(
+        "position-reconciliation",
+        RECOVERY,
+        "positions and cash, the venue asked directly, against the journal",
+        "athena.ops.recovery:position_reconciliation",
+        (_DAYS_BACK,),
+    ),
+    Command(
+        "broker-reconciliation",
+        RECOVERY,
+        "everything the venue says against the journal, each difference classified",
+        "athena.ops.recovery:broker_reconciliation",
+        (_DAYS_BACK,),
+    ),
+    Command(
+        "broker-connection-test",
+        RECOVERY,
+        "each way to the venue, tried and timed: network, key, clock, orders, positions, fills, market data",
+        "athena.ops.recovery_connection:broker_connection_test",
+    ),
+    Command(
+        "e2e-test",
+        RECOVERY,
+        "a whole order life through engine and guard with one share, cleaned up after; refused on live",
+        "athena.ops.recovery_e2e:e2e_test",
+        (option("--symbol", type=str.upper, default="", help="default: the cheapest configured one that is flat"),),
+    ),
+    Command(
+        "restore-portfolio",
+        RECOVERY,
+        "the portfolio as of a time, against the venue now; --apply corrects the journal by events",
+        "athena.ops.recovery_restore:restore_portfolio",
+        (
+            option("--timestamp", required=True, metavar="'YYYY-MM-DD HH:MM:SS'", help="New York time"),
+            _APPLY,
+            _REASON,
+        ),
+    ),
+    Command(
+        "rebuild-equity-curve",
+        RECOVERY,
+        "fold tables and equity again from events and fills; --apply replaces what differs",
+        "athena.ops.recovery_restore:rebuild_equity_curve",
+        (_APPLY, _REASON),
+    ),
+    Command(
+        "download-trades",
+        RECOVERY,
+        "the venue's own record of executions, a file a day, resumed where it stopped",
+        "athena.ops.data_trades:download_trades",
+        (
+            option("--days", type=whole, default=30, help="calendar days back; default: 30"),
+            option("--format", choices=("parquet", "csv"), default="parquet"),
+        ),
+    ),
+    Command(
+        "merge-trade-data",
+        RECOVERY,
+        "journal, downloads and files as one table; conflicts are shown, never chosen silently",
+        "athena.ops.data_trades:merge_trade_data",
+        (
+            option("files", nargs="*", type=Path, metavar="FILE", help="CSV or Parquet; default: the downloads"),
+            option("--no-journal", action="store_true", help="leave the journal's own fills out"),
+            option("--prefer", default="", metavar="SOURCE", help="take this source's word where sources differ"),
+            option("--zone", default="", help="time zone of times that have none, e.g. America/New_York"),
+            option("--output", type=Path, default=None, metavar="FILE", help="default: downloads/merged.csv"),
+        ),
+    ),
+    Command(
+        "recalc-metrics",
+        RECOVERY,
+        "each day's P&L, fill rate, slippage and drawdown from the fills, against the journaled equity",
+        "athena.ops.data_metrics:recalc_metrics",
+        (option("--days", type=whole, default=30, help="trading days, the latest ones; default: 30"),),
+    ),
+    Command(
+        "snapshot",
+        RECOVERY,
+        "copy the journal, read the copy through, hash it",
+        "athena.ops.recovery_snapshots:snapshot",
+        (option("--list", action="store_true", help="list those there are instead"), _REASON),
+    ),
+    Command(
+        "restore-snapshot",
+        RECOVERY,
+        "write a snapshot into a new file, verified; never over an old one",
+        "athena.ops.recovery_snapshots:restore_snapshot",
+        (
+            option("file", type=Path, metavar="FILE", help="a snapshot's path or name"),
+            option("--to", type=Path, required=True, metavar="NEW", help="a file that does not exist"),
+        ),
     ),
     Command(
         "engine",
@@ -182,6 +426,8 @@ COMMANDS = (
                 "--replay", type=Path, nargs="+", default=None, metavar="FILE", help="bars or quotes, CSV or Parquet"
             ),
             option("--requests-per-minute", type=int, default=200, metavar="N", help="rate limit of an account"),
+            option("--faults", type=Path, default=None, metavar="FILE", help="what goes wrong and when, JSON or TOML"),
+            option("--fault-log", type=Path, default=None, metavar="FILE", help="write each fault and what it did"),
             option("--skip-closed", action="store_true", help="jump over nights and weekends"),
             option("--cash", type=dollars, default=Decimal(100_000), help="a new account's dollars"),
         ),

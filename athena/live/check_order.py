@@ -185,7 +185,7 @@ def _halted(guard: ExecutionGuard, rules: Rules, intent: OrderIntent) -> Refused
         return Refused(Code.GUARD_HALTED, str(halt), "halted", "active")
     if not guard.flag.allows():
         code = Code.GUARD_UNSURE if rules.mode is Mode.ACTIVE else Code.GUARD_HALTED
-        return Refused(code, f"{status.why}; engine {status.engine}", "refusing", "allowing")
+        return Refused(code, f"{status.why}; engine {status.engine}")
     return None
 
 
@@ -214,10 +214,10 @@ def _venues_quote(settings: Settings, symbol: str, venue_now: datetime) -> tuple
     """The venue's own quote, dated now, for a symbol the engine does not stream; and what to do about that."""
     broker = _broker(settings)
     try:
-        asset = _wait(broker.get_asset(symbol))
+        asset = wait(broker.get_asset(symbol))
         if asset is None:
             return None, [f"{symbol} is not a symbol of the venue"]
-        quote = _wait(broker.get_quotes([symbol])).get(symbol)
+        quote = wait(broker.get_quotes([symbol])).get(symbol)
     except AthenaError as error:
         return None, [f"the venue could not be asked: {error.message}"]
     stream = f"have it streamed: athena start-market-data {symbol}"
@@ -232,12 +232,12 @@ def _ask_account(settings: Settings, book: Book, rules: Rules, intent: OrderInte
     broker = _broker(settings)
     try:
         if values["min_buying_power_dollars"] is not None:
-            book.buying_power = _wait(broker.get_account()).buying_power
+            book.buying_power = wait(broker.get_account()).buying_power
         if values["trading_session"] != "any":
-            book.tell_time(_wait(broker.get_clock()))
+            book.tell_time(wait(broker.get_clock()))
         if values["max_participation_rate"] is not None:
-            now = _wait(broker.get_clock()).at
-            bars = _wait(broker.get_bars([intent.symbol], now - VOLUME_WINDOW, now, timedelta(minutes=1)))
+            now = wait(broker.get_clock()).at
+            bars = wait(broker.get_bars([intent.symbol], now - VOLUME_WINDOW, now, timedelta(minutes=1)))
             book.of(intent.symbol).volume = sum((bar.volume for bar in bars.get(intent.symbol, ())), Decimal(0))
     except AthenaError as error:
         notes.append(f"the venue could not be asked: {error.message}")
@@ -249,7 +249,7 @@ def _broker(settings: Settings) -> Any:
     return AlpacaBroker.get_instance(settings)
 
 
-def _wait(asked: Coroutine[Any, Any, Result]) -> Result:
+def wait(asked: Coroutine[Any, Any, Result]) -> Result:
     """The answer, in a notebook's running loop too."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, asked).result()
