@@ -131,6 +131,7 @@ def orders(facts: DayFacts) -> Section:
     why = [
         Column("by", "By"),
         Column("cause", "Cause"),
+        Column("code", "Code"),
         Column("count", "Orders", style.count),
         Column("symbols", "Symbols"),
     ]
@@ -141,6 +142,7 @@ def orders(facts: DayFacts) -> Section:
             execution.causes(record.orders, record.violations),
             why,
             "No order was refused or rejected.",
+            cards=True,
         ),
     ]
     took = execution.latency_ms(record.orders)

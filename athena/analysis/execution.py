@@ -6,6 +6,7 @@ bid and offer just before the fill. Fills without such a quote are counted, neve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -102,31 +103,49 @@ def outcomes(orders: pd.DataFrame, key: str) -> pd.DataFrame:
 
 
 def causes(orders: pd.DataFrame, violations: pd.DataFrame) -> pd.DataFrame:
-    """Why orders did not go: refusals of the guard by code, rejections of the venue by its words.
+    """Why orders did not go: refusals of the guard by its code, rejections of the venue by code and words.
 
-    Columns: by, cause, count, symbols. violations: code, symbol, client_order_id. orders: status, error, symbol,
+    Columns: by, cause, code, count, symbols; the most frequent first. Order ids and numbers are left out of the words,
+    so that one cause is one row. violations: code, message, symbol, client_order_id. orders: status, error, symbol,
     client_order_id.
     """
     refused = orders.loc[orders["status"] == "refused", ["client_order_id", "symbol"]]
-    codes = (
-        violations.dropna(subset=["client_order_id"])
-        .drop_duplicates("client_order_id")
-        .set_index("client_order_id")["code"]
-    )
-    guard = pd.DataFrame(
-        {"by": "guard", "cause": refused["client_order_id"].map(codes).fillna("unnamed"), "symbol": refused["symbol"]}
-    )
-    said = orders.loc[orders["status"] == "rejected", ["error", "symbol"]]
+    known = violations.dropna(subset=["client_order_id"]).drop_duplicates("client_order_id")
+    of_order = known.set_index("client_order_id")["code"]
+    words = known.drop_duplicates("code").set_index("code")["message"].map(_without_numbers)
+    codes = refused["client_order_id"].map(of_order).fillna("unnamed")
+    said = [_without_numbers(words.get(code, "")) or "not said" for code in codes]
+    guard = pd.DataFrame({"by": "guard", "cause": said, "code": codes, "symbol": refused["symbol"]}, dtype=object)
+    rejected = orders[orders["status"] == "rejected"]
+    told = ["" if pd.isna(error) else str(error) for error in rejected["error"]]
     venue = pd.DataFrame(
-        {"by": "venue", "cause": said["error"].replace("", None).fillna("no reason given"), "symbol": said["symbol"]}
+        {
+            "by": "venue",
+            "cause": [_without_numbers(_CODE.sub("", text)) or "no reason given" for text in told],
+            "code": [found[1] if (found := _CODE.search(text)) else "" for text in told],
+            "symbol": rejected["symbol"],
+        },
+        dtype=object,
     )
     both = pd.concat([guard, venue], ignore_index=True)
     if both.empty:
-        return pd.DataFrame(columns=["by", "cause", "count", "symbols"])
-    table = both.groupby(["by", "cause"], sort=True)["symbol"].agg(
+        return pd.DataFrame(columns=["by", "cause", "code", "count", "symbols"])
+    table = both.groupby(["by", "cause", "code"], sort=True)["symbol"].agg(
         count="size", symbols=lambda names: ", ".join(sorted(set(names)))
     )
-    return table.reset_index().sort_values("count", ascending=False, ignore_index=True)
+    return table.reset_index().sort_values("count", ascending=False, kind="stable", ignore_index=True)
+
+
+_CODE = re.compile(r"\(HTTP \d+(?:, code (\d+))?\)")
+_ORDER_ID = re.compile(r"^order \S+: |\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22,}\b|\bathena-\S+", re.IGNORECASE)
+_FACTS = re.compile(r"\s*\([^()]*\d[^()]*\)")  # (requested: 18, available: 4)
+_NUMBER = re.compile(r"[−-]?\$?\d[\d,.]*\d|\d")
+
+
+def _without_numbers(words: object) -> str:
+    """What was said, without whose order it was and how much: the same cause reads the same."""
+    text = _FACTS.sub("", _ORDER_ID.sub("", "" if pd.isna(words) else str(words)))  # type: ignore[call-overload]
+    return " ".join(_NUMBER.sub("…", text).split()).strip(" .")
 
 
 def latency_ms(orders: pd.DataFrame) -> pd.Series:

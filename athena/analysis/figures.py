@@ -26,7 +26,7 @@ def profit_bars(profit: pd.DataFrame) -> Any:
                 orientation="h",
                 name=strategy,
                 marker_color=style.SERIES[number % len(style.SERIES)],
-                hovertemplate="%{y}: $%{x:,.2f}",
+                hovertemplate="%{y}: %{x:$,.2f}",
             )
         )
     figure.update_layout(barmode="relative", hovermode="closest", showlegend=True)
@@ -56,14 +56,14 @@ def day_and_history(
     shown = thin(curve)
     line = {"color": style.BLUE, "width": 1.6}
     figure.add_trace(
-        go.Scatter(x=_et(shown.index), y=shown.to_numpy(), line=line, name="equity", hovertemplate="$%{y:,.2f}"), 1, 1
+        go.Scatter(x=_et(shown.index), y=shown.to_numpy(), line=line, name="equity", hovertemplate="%{y:$,.2f}"), 1, 1
     )
-    figure.add_trace(_under(go, _et(depth.index), depth.to_numpy(), "$%{y:,.2f}"), 2, 1)
+    figure.add_trace(_under(go, _et(depth.index), depth.to_numpy(), "%{y:$,.2f}"), 2, 1)
     _mark_guard(figure, curve, halts, violations)
     days = [str(day.date()) for day in closes.index]
     figure.add_trace(
         go.Scatter(
-            x=days, y=closes.to_numpy(), line=line, mode="lines+markers", marker_size=4, hovertemplate="$%{y:,.2f}"
+            x=days, y=closes.to_numpy(), line=line, mode="lines+markers", marker_size=4, hovertemplate="%{y:$,.2f}"
         ),
         3,
         1,
@@ -143,18 +143,27 @@ def slippage_bars(table: pd.DataFrame) -> Any:
             y=rows["symbol"].tolist(),
             orientation="h",
             marker_color=colours,
-            text=labels,
-            textposition="outside",
-            cliponaxis=False,
             hovertemplate="%{y}: %{x:.1f} bps",
         )
     )
-    top = float(rows["cost_bps"].max())
+    # Right of the bar or of zero: left of a gain's bar they would run into the symbols' names.
+    figure.add_trace(
+        go.Scatter(
+            x=[max(0.0, value) for value in rows["cost_bps"]],
+            y=rows["symbol"].tolist(),
+            mode="text",
+            text=[f" {label}" for label in labels],
+            textposition="middle right",
+            cliponaxis=False,
+            hoverinfo="skip",
+        )
+    )
+    top = max(1.0, float(rows["cost_bps"].max()))
     for level in (LIMIT_ORDERS_BPS, HALT_SYMBOL_BPS):
         if top > level * 0.4:
             figure.add_vline(x=level, line={"dash": "dot", "width": 1, "color": style.GREY})
     low = min(0.0, float(rows["cost_bps"].min()))
-    figure.update_xaxes(title_text="Cost, bps of the mid before the fill", range=[low * 1.3, max(top, 1.0) * 1.3])
+    figure.update_xaxes(title_text="Cost, bps of the mid before the fill", range=[low * 1.05, top + 0.35 * (top - low)])
     figure.update_yaxes(showgrid=False)
     figure.update_layout(hovermode="closest", showlegend=False)
     return figure

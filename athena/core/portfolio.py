@@ -171,7 +171,7 @@ class Portfolio:
 
     def __repr__(self) -> str:
         held = ", ".join(f"{p.quantity:f} {p.symbol}" for p in self.positions()) or "flat"
-        return f"<Portfolio equity ${self.equity:,.2f}, profit ${self.pnl:,.2f}: {held}>"
+        return f"<Portfolio equity {_dollars(self.equity)}, profit {_dollars(self.pnl)}: {held}>"
 
     def _trade(self, strategy: str, symbol: str, signed: Decimal, price: Decimal, fee: Decimal) -> Decimal:
         self.cash -= signed * price + fee
@@ -225,6 +225,10 @@ def _open(settings: Settings | None) -> Iterator[Journal]:
     settings = settings or Settings.load()
     with Journal.open(settings.journal_path, f"operator {settings.operator}", read_only=True) as journal:
         yield journal
+
+
+def _dollars(amount: Decimal) -> str:
+    return f"{'−' if amount < 0 else ''}${abs(amount):,.2f}"
 
 
 def _moment(at: datetime | date | None) -> datetime | None:

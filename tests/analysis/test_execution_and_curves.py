@@ -121,3 +121,45 @@ def test_the_busiest_minute_and_the_losing_run_are_counted_as_limits_count_them(
     )
     assert execution.busiest_minute(at) == 3
     assert execution.longest_losing_run(pd.Series([-1, 0, -1, 2, -1])) == 2
+
+
+def test_one_cause_is_one_row_whatever_the_order_and_the_numbers():
+    """Two rejections that differ in id and shares are one row with n = 2, the venue's code apart; so are refusals."""
+    words = "order athena-s-{}-{}f: insufficient qty available for order (requested: {}, available: 4)"
+    words += " (HTTP 403, code 40310000)."
+    orders = pd.DataFrame(
+        [
+            ("o1", "JNJ", "rejected", words.format("JNJ", 1, 18)),
+            ("o2", "JPM", "rejected", words.format("JPM", 2, 20)),
+            ("o3", "XOM", "refused", None),
+            ("o4", "XOM", "refused", None),
+            ("o5", "XOM", "rejected", None),
+        ],
+        columns=["client_order_id", "symbol", "status", "error"],
+    )
+    violations = pd.DataFrame(
+        [("o3", "SLIPPAGE", "cost 61 bps, past 50"), ("o4", "SLIPPAGE", "cost 70.5 bps, past 50")],
+        columns=["client_order_id", "code", "message"],
+    )
+    rows = execution.causes(orders, violations)[["by", "cause", "code", "count", "symbols"]].values.tolist()
+    assert rows == [
+        ["guard", "cost … bps, past …", "SLIPPAGE", 2, "XOM"],
+        ["venue", "insufficient qty available for order", "40310000", 2, "JNJ, JPM"],
+        ["venue", "no reason given", "", 1, "XOM"],
+    ]
+
+
+def test_a_gain_in_the_slippage_chart_has_its_label_right_of_zero():
+    """Left of the bar it would lie on the symbol's name; dollars in hovers carry their sign before the unit."""
+    from athena.analysis import figures
+
+    table = execution.slippage(priced(("A", "buy", 10, 99.95, 99.9, 100.1), ("B", "buy", 1, 101, 99, 101)), ["symbol"])
+    bars, labels = figures.slippage_bars(table).data
+    assert min(bars.x) < 0
+    assert min(labels.x) == 0
+    assert (
+        "%{x:$,.2f}"
+        in figures.profit_bars(pd.DataFrame([["A", "s", -1.0]], columns=["symbol", "strategy", "total"]))
+        .data[0]
+        .hovertemplate
+    )

@@ -185,7 +185,7 @@ def test_the_playbooks_calls_work(journal: Journal, settings: Settings) -> None:
     assert list(get_equity_curve(settings, start=date(2020, 3, 10))) == [100_495.0]
     assert list(get_equity_curve(settings, end=date(2020, 3, 10))) == [100_000.0, 100_010.0]
     assert [(p.symbol, p.quantity) for p in get_positions(settings)] == [("AAPL", 10)]
-    assert repr(Portfolio.from_journal(journal)) == "<Portfolio equity $100,495.00, profit $-5.00: 10 AAPL>"
+    assert repr(Portfolio.from_journal(journal)) == "<Portfolio equity $100,495.00, profit −$5.00: 10 AAPL>"
     assert list(Portfolio.from_journal(journal).table()["unrealised_pnl"]) == [pytest.approx(-4.9)]
 
 
