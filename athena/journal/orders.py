@@ -107,6 +107,28 @@ def _fill(db: Database, entry: Entry) -> None:
         _settle(db, identity, at=entry.at, when=entry.when, broker_order_id=p.get("broker_order_id"))
 
 
+_INSERT_CORRECTION = insert("cash_flows", "id kind amount at trading_date description")
+
+
+@kind("correction")
+def _correction(db: Database, entry: Entry) -> None:
+    """Shares or dollars an operator set right after a recovery. Told apart from executions by its source."""
+    p = entry.payload
+    identity, why = f"correction-{entry.sequence}", p["reason"]
+    quantity, price, cash = money(entry, "quantity", "price", "cash")
+    if p.get("symbol"):
+        if quantity is None or price is None or not Decimal(quantity) or Decimal(price) < 0:
+            raise JournalError(f"correction of {p['symbol']}: {quantity} at {price} cannot be.")
+        side, shares = ("buy", quantity) if Decimal(quantity) > 0 else ("sell", decimal_text(-Decimal(quantity)))
+        row = (
+            identity, entry.sequence, "", None, "correction", p["symbol"], side, shares, price, "0", entry.when,
+            entry.at, entry.day, None, None, "correction",
+        )  # fmt: skip
+        db.execute(_INSERT_FILL, row)
+    if cash is not None:
+        db.execute(_INSERT_CORRECTION, (identity, "CORR", cash, entry.when, entry.day, why))
+
+
 _INSERT_VIOLATION = insert(
     "violations",
     "sequence at venue_at trading_date code message symbol strategy observed limit_value client_order_id action",

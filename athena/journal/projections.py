@@ -102,6 +102,17 @@ def _equity(db: Database, entry: Entry) -> None:
     db.execute(_INSERT_EQUITY, (entry.sequence, entry.when, entry.day, *amounts))
 
 
+@kind("equity.corrected")
+def _equity_corrected(db: Database, entry: Entry) -> None:
+    """A point of the curve worked out again, for example with a fill that was taken in late; its event stays."""
+    p = entry.payload
+    amounts = money(entry, "equity", "cash", "realised_pnl", "unrealised_pnl")
+    db.execute(
+        "UPDATE equity SET equity = ?, cash = ?, realised_pnl = ?, unrealised_pnl = ? WHERE sequence = ?",
+        (*amounts, p["sequence"]),
+    )
+
+
 @kind("day.opened")
 def _day_opened(db: Database, entry: Entry) -> None:
     db.execute(_INSERT_DAY, (entry.payload["trading_date"], *money(entry, "opening_equity"), entry.when))

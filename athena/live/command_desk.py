@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from athena.errors import AthenaError
 from athena.live.events import CommandFinished, CommandRequested, ExitRequested
-from athena.model import ZERO, OrderIntent, Purpose, Side
+from athena.model import ZERO, OrderIntent, OrderType, Purpose, Side
 
 if TYPE_CHECKING:
     from athena.live.runner import Runner
@@ -97,6 +98,41 @@ class CommandDesk:
         if not self._engine.held():
             return True, {"message": "there are no positions", "closed": {}}
         return await self._close(command_id, set(self._engine.held()))
+
+    async def _test_order(self, command_id: str, arguments: Mapping[str, Any]) -> Result:
+        """One share through every check of the guard, for the end-to-end test; never with real money.
+
+        `limit_price` makes it a limit order, which is waited for until the venue has it; a market order until it is
+        final. `exit` is for the share's way back, which passes in every mode.
+        """
+        engine = self._engine
+        if engine.settings.venue == "live":
+            return False, {"message": "test orders are not sent to a live account"}
+        if engine.settings.safe_mode and not arguments.get("exit"):
+            return False, {"message": "safe mode: no new orders", "status": "refused"}
+        symbol, price = str(arguments["symbol"]).upper(), arguments.get("limit_price")
+        intent = OrderIntent(
+            key=f"test:{command_id}",
+            symbol=symbol,
+            side=Side(arguments["side"]),
+            quantity=Decimal(1),
+            type=OrderType.LIMIT if price else OrderType.MARKET,
+            limit_price=Decimal(price) if price else None,
+            purpose=Purpose.EXIT if arguments.get("exit") else Purpose.STRATEGY,
+            decision_price=engine.market.mark(symbol),
+            decided_at=engine.clock.now(),
+            reason="end-to-end test",
+        )
+        engine.process(ExitRequested(intent))
+
+        def settled() -> bool:
+            tracked = engine.book.get(intent.client_order_id)
+            return tracked is None or (price is not None and tracked.answered)
+
+        await until(settled, FILLED_SECONDS)
+        facts = self._facts(intent.client_order_id)
+        good = facts["status"] in ({"new", "accepted", "pending_new"} if price else {"filled"})
+        return good, {"message": f"test order {facts['status']}{facts['why']}", **facts}
 
     async def _close(self, command_id: str, symbols: set[str]) -> Result:
         """Cancel what rests in these symbols, see it cancelled, then exit each position with one market order."""

@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "cancel_all": (),
     "close_position": ("symbol",),
     "flatten": (),
+    "test_order": ("symbol", "side"),
     "stop": (),
 }
 """What an engine can be asked, with the arguments each needs."""

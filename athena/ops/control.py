@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
 from typing import Any
 
 from athena.config import Settings
@@ -97,22 +96,6 @@ def limits(settings: Settings, arguments: argparse.Namespace) -> int:
     from athena.ops.status import gather, show_limits
 
     return show_limits(gather(settings), as_json=arguments.json)
-
-
-def verify_journal(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Check the hash chain and that the tables equal the events folded again; exit 3 when they do not."""
-    from athena.journal.journal import Journal
-
-    journal = Journal.open(settings.journal_path, actor="verify-journal", read_only=True)
-    try:
-        found = journal.verify()
-    finally:
-        journal.close()
-    if arguments.json:
-        print(json.dumps(asdict(found)))
-    else:
-        print(found)
-    return 0 if found.ok else 3
 
 
 def _ask(settings: Settings, name: str, asked: dict[str, Any], timeout: float) -> dict[str, Any]:

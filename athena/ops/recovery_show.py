@@ -1,0 +1,68 @@
+"""How recovery's commands speak: a spinner while they work, then one table and one next step, or JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from athena.analysis.assessment import Verdict
+from athena.ops.health import COLOURS, EXIT_CODES
+
+Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
+"""A title, headings, rows of cells."""
+ROWS_MAX = 40
+
+
+@contextmanager
+def working(arguments: argparse.Namespace, what: str) -> Iterator[Callable[[str], None]]:
+    """A spinner on a terminal's stderr; the yielded function changes its words."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    if arguments.json or not console.is_terminal:
+        yield lambda text: None
+        return
+    with console.status(what) as status:
+        yield status.update
+
+
+def say(
+    arguments: argparse.Namespace,
+    verdict: Verdict,
+    words: str,
+    facts: Mapping[str, Any],
+    tables: Iterable[Table] = (),
+    then: str = "",
+) -> int:
+    """Show verdict, tables (title, headings, rows) and the next step; the verdict's exit code.
+
+    With `--json` only `facts` are printed, beside verdict, message and next step.
+    """
+    if arguments.json:
+        told = {"verdict": verdict, "message": words, "next": then, **facts}
+        print(json.dumps(told, default=str))
+        return EXIT_CODES[verdict]
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table as RichTable
+
+    console = Console(highlight=False)
+    console.print(f"[{COLOURS[verdict]} bold]{verdict}[/] {escape(words)}", soft_wrap=True)
+    for title, headings, rows in tables:
+        if not rows:
+            continue
+        console.print(f"\n[bold]{escape(title)}[/]" if title else "")
+        table = RichTable(box=None, padding=(0, 2, 0, 0), header_style="bold dim")
+        for heading in headings:
+            table.add_column(heading, overflow="fold")
+        for row in rows[:ROWS_MAX]:
+            table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+        console.print(table)
+        if len(rows) > ROWS_MAX:
+            console.print(f"… and {len(rows) - ROWS_MAX} more; --json lists all")
+    if then:
+        console.print(f"\nnext    {escape(then)}", soft_wrap=True)
+    return EXIT_CODES[verdict]
