@@ -31,6 +31,7 @@ def engine(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def simulator(settings: Settings, arguments: argparse.Namespace) -> int:
     """Run the simulator until it is told to stop; its settings' key is its first account."""
+    from athena.simulator.fault_model import Schedule, read_schedule
     from athena.simulator.server import ServerOptions, SimulatorServer, serve
 
     if not 0 < arguments.speed <= MAX_SPEED:
@@ -46,6 +47,8 @@ def simulator(settings: Settings, arguments: argparse.Namespace) -> int:
         state_path=arguments.state,
         order_log=arguments.order_log,
         seed=arguments.seed,
+        schedule=read_schedule(arguments.faults) if arguments.faults else Schedule(),
+        fault_log=arguments.fault_log,
     )
     start, tape = _start(arguments.start), _tape(arguments)
     tape.quote(tape.symbols[0], start)  # a day the tape does not have is refused now, not at the first request

@@ -18,7 +18,7 @@ from athena.simulator.account import VenueAccount
 from athena.simulator.clock import Now
 from athena.simulator.errors import VenueError
 from athena.simulator.exchange import Exchange
-from athena.simulator.faults import Faults, Handler, NoFaults
+from athena.simulator.faults import Faults, FeedClock, Handler, NoFaults
 from athena.simulator.market_data import BadQuestion, Market
 from athena.simulator.rate_limit import Allowance, RateLimit
 
@@ -29,11 +29,12 @@ ORDER_PATHS = ("/v2/orders", "/v2/positions")
 
 @dataclass(frozen=True, slots=True)
 class Venue:
-    """All that a route needs: the exchange, its market and clock, the keys, and the house rules."""
+    """All that a route needs: the exchange, its market and clocks (`feed` is the data's), the keys, the house rules."""
 
     exchange: Exchange
     tape: Market
     clock: Now
+    feed: FeedClock
     keys: Mapping[str, str]
     trading_limit: RateLimit
     data_limit: RateLimit
@@ -51,6 +52,8 @@ ACCOUNT = web.RequestKey("account", VenueAccount)
 KEY = web.RequestKey("key", str)
 CLIENT_ORDER_ID = web.RequestKey("client_order_id", str)
 ALLOWANCE = web.RequestKey("allowance", Allowance)
+HARM = web.RequestKey("harm", str)
+DECIDED = web.RequestKey("decided", str)
 
 
 def credentials(headers: Mapping[str, str], keys: Mapping[str, str]) -> tuple[str, str] | None:
@@ -86,7 +89,10 @@ async def log_orders(request: web.Request, handler: Handler) -> web.StreamRespon
     response = await handler(request)
     line["client_order_id"] = request.get(CLIENT_ORDER_ID)
     line["account"] = request.get(KEY)
-    line["outcome"] = _outcome(response)
+    # With a fault the answer is not what the venue decided: the log tells that, and what became of the answer.
+    line["outcome"] = request.get(DECIDED) or outcome(response)
+    if HARM in request:
+        line["fault"] = request[HARM]
     try:
         with venue.order_log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
@@ -164,7 +170,7 @@ def _is_data(request: web.Request) -> bool:
     return request.path.startswith("/v2/stocks")
 
 
-def _outcome(response: web.StreamResponse) -> str:
+def outcome(response: web.StreamResponse) -> str:
     """'200', or '403 40310000 insufficient buying power'."""
     if response.status < 400 or not isinstance(response, web.Response) or response.content_type != "application/json":
         return str(response.status)

@@ -18,12 +18,13 @@ MOST_PER_PAGE = 100
 class FillActivity:
     """One execution. `id` is "yyyymmddHHMMSSmmm::uuid" in New York time; the uuid is the execution_id of the update.
 
+    A trade_bust takes the execution `previous_id` back; a trade_correct stands in its place.
     Names on the wire: quantity=qty, cumulative_quantity=cum_qty, leaves_quantity=leaves_qty, at=transaction_time.
     """
 
     id: str
     at: datetime
-    type: Literal["fill", "partial_fill"]
+    type: Literal["fill", "partial_fill", "trade_bust", "trade_correct"]
     order_id: str
     symbol: str
     side: Side
@@ -33,6 +34,7 @@ class FillActivity:
     leaves_quantity: Decimal
     order_status: OrderStatus
     activity_type: Literal["FILL"] = "FILL"
+    previous_id: str | None = None
 
     @property
     def execution_id(self) -> str:

@@ -122,6 +122,9 @@ class Book:
     holdings: dict[str, Holding] = field(default_factory=dict)
     activities: list[Activity] = field(default_factory=list)
     days: list[DayClose] = field(default_factory=list)
+    # The venue's restrictions, for as long as it runs: no power to open anything, no orders at all.
+    without_power: bool = False
+    trading_blocked: bool = False
 
     def open_orders(self, symbol: str | None = None) -> Iterator[VenueOrder]:
         """Open orders, oldest first within a symbol."""
@@ -193,6 +196,65 @@ class Book:
         update = TradeUpdate(activity.type, order, at, execution_id, price, quantity, holding.quantity)
         self.ledger.updates.append((self, update))
         return order
+
+    def amend(
+        self, fill: FillActivity, quantity: Decimal, price: Decimal, at: datetime, close: Decimal | None
+    ) -> VenueOrder:
+        """Takes an execution back and puts `quantity` at `price` in its place: a correction, or a bust where it is 0.
+
+        The order keeps its status, even where a bust leaves it with less than it was filled for.
+        """
+        order, sign = self.orders[fill.order_id], fill.side.sign
+        holding = self.holdings[fill.symbol]
+        for shares, dollars in ((-fill.quantity * sign, fill.price), (quantity * sign, price)):
+            if shares:
+                self.realised += holding.fill(shares, dollars, trading_date(at), close)
+                self.cash -= shares * dollars
+        order = replace(
+            order,
+            filled_quantity=order.filled_quantity - fill.quantity + quantity,
+            filled_value=order.filled_value - fill.quantity * fill.price + quantity * price,
+            updated_at=at,
+        )
+        execution_id = self.ledger.unique()
+        activity = replace(
+            fill,
+            id=activity_id(at, execution_id),
+            at=at,
+            type="trade_correct" if quantity else "trade_bust",
+            quantity=quantity or fill.quantity,
+            price=price if quantity else fill.price,
+            cumulative_quantity=order.filled_quantity,
+            leaves_quantity=unfilled_shares(order),
+            order_status=order.status,
+            previous_id=fill.execution_id,
+        )
+        self._book(activity)
+        self.put(order)
+        self.ledger.changes["holding", f"{self.key_id}/{holding.symbol}"] = holding
+        told = (execution_id, activity.price, activity.quantity, holding.quantity, fill.execution_id)
+        self.ledger.updates.append((self, TradeUpdate(activity.type, order, at, *told)))
+        return order
+
+    def executions(self) -> dict[str, FillActivity]:
+        """Executions that stand, by id, oldest first: what was busted or corrected is gone."""
+        standing: dict[str, FillActivity] = {}
+        for activity in self.activities:
+            if isinstance(activity, FillActivity):
+                standing.pop(activity.previous_id or "", None)
+                if activity.type != "trade_bust":
+                    standing[activity.execution_id] = activity
+        return standing
+
+    def effect(self, activity: FillActivity) -> tuple[Decimal, Decimal]:
+        """Shares and dollars (both signed) that an execution, or its amendment, brought."""
+        shares = ZERO if activity.type == "trade_bust" else activity.quantity * activity.side.sign
+        dollars = -shares * activity.price
+        for one in self.activities if activity.previous_id is not None else ():
+            if isinstance(one, FillActivity) and one.execution_id == activity.previous_id:
+                before = one.quantity * one.side.sign
+                return shares - before, dollars + before * one.price
+        return shares, dollars
 
     def transfer(self, amount: Decimal, at: datetime) -> CashActivity:
         """Dollars in, or out when negative."""

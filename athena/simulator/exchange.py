@@ -83,7 +83,9 @@ class Exchange:
         self._callbacks: dict[str, list[Callback]] = {}
         self._undelivered: deque[tuple[Book, TradeUpdate]] = deque()
         self._delivering = False
-        self._by_asset_id = {asset.id: asset for asset in tape.assets.values()}
+        self.assets = dict(tape.assets)  # of its own: a listing may end while the venue runs
+        self._symbols = {asset.id: asset.symbol for asset in tape.assets.values()}
+        self.keeps_canceling: Callable[[Book, VenueOrder], bool] | None = None
         self._state = None if state_path is None else StateFile(state_path)
         if self._state is not None:
             try:
@@ -126,6 +128,13 @@ class Exchange:
 
     def accounts(self) -> tuple[VenueAccount, ...]:
         return tuple(self._accounts.values())
+
+    def books(self) -> tuple[Book, ...]:
+        """Every account's book, for what the venue itself does to them."""
+        return tuple(self._books.values())
+
+    def account_of(self, book: Book) -> VenueAccount:
+        return self._accounts[book.key_id]
 
     def subscribe(self, account: VenueAccount, callback: Callback) -> Callable[[], None]:
         """`callback` gets each later update of the account once, in order, after it is durable; returns unsubscribe.
@@ -188,7 +197,7 @@ class Exchange:
     # The market as accounts see it
 
     def asset(self, symbol_or_id: str) -> Asset | None:
-        return self.tape.assets.get(symbol_or_id) or self._by_asset_id.get(symbol_or_id)
+        return self.assets.get(self._symbols.get(symbol_or_id, symbol_or_id))
 
     def price(self, symbol: str, at: datetime) -> Decimal:
         """The last trade price, or the close before; VenueError 422 for a symbol that never had one."""
@@ -212,14 +221,21 @@ class Exchange:
         return entered if entered.status is OrderStatus.ACCEPTED else order
 
     def cancel(self, book: Book, orders: Iterable[VenueOrder]) -> None:
+        """Cancels open orders; where a fault's `keeps_canceling` takes one over, it ends later and otherwise."""
         for order in orders:
-            self._floor.cancel(book, order)
+            if self.keeps_canceling is None or not self.keeps_canceling(book, order):
+                self._floor.cancel(book, order)
+        self.commit()
+
+    def end(self, book: Book, order: VenueOrder) -> None:
+        """Cancels an order for good."""
+        self._floor.cancel(book, order)
         self.commit()
 
     # Helpers
 
     def _maintenance(self, symbol: str) -> Decimal:
-        return self.tape.assets[symbol].maintenance_margin_percent / 100
+        return self.assets[symbol].maintenance_margin_percent / 100
 
     def _close_day(self) -> None:
         for book in self._books.values():

@@ -144,9 +144,9 @@ def _worth(book: Book, price: PriceAt, times: Iterable[datetime]) -> dict[dateti
     for at in sorted(set(times)):
         while activity is not None and activity.at <= at:
             if isinstance(activity, FillActivity):
-                signed = activity.quantity * activity.side.sign
-                cash -= signed * activity.price
-                held[activity.symbol] = held.get(activity.symbol, ZERO) + signed
+                shares, dollars = book.effect(activity)
+                cash += dollars
+                held[activity.symbol] = held.get(activity.symbol, ZERO) + shares
             else:
                 cash += activity.net_amount
                 transferred += activity.net_amount

@@ -37,6 +37,7 @@ class Funds:
     maintenance_margin: Decimal
     multiplier: int
     no_shorting: bool
+    frozen: bool = False
 
     @property
     def equity(self) -> Decimal:
@@ -68,7 +69,7 @@ class Funds:
         return not self.no_shorting and self.multiplier > 1 and self.equity >= MARGIN_EQUITY
 
     def _power(self, multiplier: int) -> Decimal:
-        return max(self.equity * multiplier - self.gross - self.reserved, ZERO)
+        return ZERO if self.frozen else max(self.equity * multiplier - self.gross - self.reserved, ZERO)
 
 
 def funds(book: Book, price: Price, maintenance: Price) -> Funds:
@@ -86,7 +87,7 @@ def funds(book: Book, price: Price, maintenance: Price) -> Funds:
     earned = 4 if equity >= DAY_TRADING_EQUITY else 2 if equity >= MARGIN_EQUITY else 1
     settings = book.configurations
     multiplier = min(earned, int(settings.max_margin_multiplier))
-    return Funds(book.cash, long, short, reserved(book), margin, multiplier, settings.no_shorting)
+    return Funds(book.cash, long, short, reserved(book), margin, multiplier, settings.no_shorting, book.without_power)
 
 
 def reserved(book: Book) -> Decimal:

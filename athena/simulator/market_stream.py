@@ -16,8 +16,9 @@ import msgpack
 from aiohttp import WSMessage, WSMsgType, web
 
 from athena.simulator import wire
-from athena.simulator.access import VENUE, Venue, credentials
+from athena.simulator.access import VENUE, Venue, credentials, problem
 from athena.simulator.errors import VenueError
+from athena.simulator.faults import Harmed, Line
 from athena.simulator.outbox import Outbox
 
 CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds", "corrections", "cancelErrors")
@@ -67,9 +68,20 @@ class Connection:
 
     def send(self, messages: Iterable[Mapping[str, Any]]) -> None:
         """Queues one frame of messages, after the faults had their way with each."""
-        harmed = [out for message in messages for out in self.venue.faults.messages("market_data", message)]
-        if harmed:
-            self.outbox.put(encode(harmed, self.binary))
+        together: list[Any] = []
+        for message in messages:
+            for out in self.venue.faults.messages("market_data", message):
+                if isinstance(out, Harmed):
+                    self._put(together)
+                    together = []
+                    self.outbox.put_harmed(encode([out.message], self.binary), out)
+                else:
+                    together.append(out)
+        self._put(together)
+
+    def _put(self, messages: list[Any]) -> None:
+        if messages:
+            self.outbox.put(encode(messages, self.binary))
 
     def wants(self, channel: str, symbol: str) -> bool:
         wanted = self.wanted[channel]
@@ -94,6 +106,7 @@ class MarketStream:
         self._auth_seconds = auth_seconds
         self._frames_waiting_max = frames_waiting_max
         self.connections: set[Connection] = set()
+        self.line = Line()
 
     def wanted(self, channels: Iterable[str], symbols: Iterable[str]) -> set[str]:
         """Which of the tape's symbols anyone wants on any of the channels."""
@@ -119,18 +132,20 @@ class MarketStream:
         feed = request.match_info["feed"]
         if feed not in ALL_FEEDS:
             raise web.HTTPNotFound
+        if self.line.down:
+            return problem(503, None, "service unavailable")
         binary = request.headers.get("Content-Type", "").startswith("application/msgpack")
-        socket = web.WebSocketResponse(heartbeat=30.0, max_msg_size=1 << 20)
+        socket = web.WebSocketResponse(heartbeat=30.0, max_msg_size=1 << 20, autoping=False)
         await socket.prepare(request)
         venue = request.app[VENUE]
-        outbox = Outbox(request, socket, self._frames_waiting_max, encode([error(407)], binary))
+        outbox = Outbox(request, socket, self._frames_waiting_max, encode([error(407)], binary), self.line)
         connection = Connection(outbox, binary, feed, venue)
         connection.send([{"T": "success", "msg": "connected"}])
         try:
             by_headers = credentials(request.headers, venue.keys)
             if by_headers:
                 self._authenticate(connection, *by_headers)
-            await self._converse(connection, socket)
+            await self._converse(connection)
         except Refused as refusal:
             connection.send([error(refusal.code)])
         finally:
@@ -138,16 +153,21 @@ class MarketStream:
             await outbox.close()
         return socket
 
+    def drop(self) -> None:
+        """Resets every connection."""
+        for connection in list(self.connections):
+            connection.outbox.drop()
+
     async def close(self) -> None:
         """Ends every connection."""
         await asyncio.gather(*(connection.outbox.close(code=1001) for connection in list(self.connections)))
 
-    async def _converse(self, connection: Connection, socket: web.WebSocketResponse) -> None:
+    async def _converse(self, connection: Connection) -> None:
         deadline = asyncio.get_running_loop().time() + self._auth_seconds
         while True:
             try:
                 async with asyncio.timeout_at(None if connection.key else deadline):
-                    incoming = await socket.receive()
+                    incoming = await connection.outbox.receive()
             except TimeoutError:
                 raise Refused(404) from None
             if incoming.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
@@ -179,7 +199,7 @@ class MarketStream:
             raise Refused(402) from None
         if connection.feed not in SUBSCRIBED_FEEDS:
             raise Refused(409)
-        if any(other.key == key for other in self.connections):
+        if self.line.refuses or any(other.key == key for other in self.connections):
             raise Refused(406)
         connection.key = key
         self.connections.add(connection)

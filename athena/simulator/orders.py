@@ -113,6 +113,7 @@ class TradeUpdate:
     """One message of `trade_updates`. execution_id, price, quantity and position_quantity only with (partial) fills.
 
     `event` is Alpaca's word: accepted, new, partial_fill, fill, canceled, expired, replaced, rejected.
+    trade_bust and trade_correct amend the execution `previous_execution_id` after the fact.
     A replacement is told as `replaced` (the old order, with replaced_by) and `new` (the new one).
     """
 
@@ -123,6 +124,7 @@ class TradeUpdate:
     price: Decimal | None = None
     quantity: Decimal | None = None
     position_quantity: Decimal | None = None
+    previous_execution_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

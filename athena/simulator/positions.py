@@ -58,7 +58,7 @@ class CloseRow:
 def describe(exchange: Exchange, book: Book, symbol: str) -> VenuePosition:
     """The account's position in a symbol it holds, on the last trade price."""
     holding = book.holdings[symbol]
-    asset = exchange.tape.assets[symbol]
+    asset = exchange.assets[symbol]
     price = exchange.price(symbol, exchange.at)
     lastday = exchange.tape.previous_close(symbol, exchange.at)
     day_cost = holding.cost_today(trading_date(exchange.at), lastday)

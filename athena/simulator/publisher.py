@@ -36,8 +36,9 @@ class Publisher:
     def publish(self, now: datetime) -> int:
         """Tells what happened up to `now`; how many messages were queued."""
         since, self._told_until = self._told_until, now
-        if not self._stream.connections or now <= since:
+        if not self._stream.connections:
             self._halted = self._halts(now)
+        if not self._stream.connections or now <= since:  # what changed while time stood still is told when it goes on
             return 0
         return self._stream.publish([*self._ticks(since, now), *self._bars(since, now), *self._statuses(now)])
 

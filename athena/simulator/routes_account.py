@@ -82,7 +82,7 @@ async def assets(request: web.Request) -> web.Response:
     exchange = request.query.get("exchange")
     found = [
         wire.asset(asset)
-        for asset in request.app[VENUE].tape.assets.values()
+        for asset in request.app[VENUE].exchange.assets.values()
         if kind == "us_equity" and status in (None, "", asset.status) and exchange in (None, "", asset.exchange)
     ]
     return web.json_response(found)
@@ -91,8 +91,8 @@ async def assets(request: web.Request) -> web.Response:
 @routes.get("/v2/assets/{symbol}")
 async def asset(request: web.Request) -> web.Response:
     asked = request.match_info["symbol"]
-    listings = request.app[VENUE].tape.assets
-    found = listings.get(asked.upper()) or next((one for one in listings.values() if one.id == asked), None)
+    exchange = request.app[VENUE].exchange
+    found = exchange.asset(asked.upper()) or exchange.asset(asked)
     if found is None:
         raise VenueError(404, NOT_FOUND, f"asset not found for {asked}")
     return web.json_response(wire.asset(found))

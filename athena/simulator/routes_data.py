@@ -67,7 +67,7 @@ def _question(request: web.Request, kind: Kind, now: datetime) -> Question:
 @routes.get("/v2/stocks/{symbol}/{kind:bars|quotes|trades}")
 async def history(request: web.Request) -> web.Response:
     venue, kind = request.app[VENUE], _kind(request)
-    found = page(venue.tape, _question(request, kind, venue.clock.now()))
+    found = page(venue.tape, _question(request, kind, venue.feed.now()))
     rows = {symbol: [market_wire.json(row) for row in rows] for symbol, rows in found.rows.items()}
     one = request.match_info.get("symbol")
     body: dict[str, Any] = {kind: rows, "next_page_token": found.next_page_token}
@@ -80,7 +80,7 @@ def latest_of(venue: Venue, kind: Kind, symbol: str) -> Fact | None:
     """The newest row of a symbol, or None for a symbol without a market or without a row."""
     if symbol not in venue.tape.symbols:
         return None
-    now = venue.clock.now()
+    now = venue.feed.now()
     if kind == "quotes":
         return venue.tape.quote(symbol, now)
     return venue.tape.trade(symbol, now) if kind == "trades" else last_minute_bar(venue.tape, symbol, now)
@@ -100,7 +100,7 @@ async def latest(request: web.Request) -> web.Response:
 
 def snapshot_of(venue: Venue, symbol: str) -> dict[str, Any]:
     """Latest trade and quote, bars of the last minute, of today and of the day before; absent ones left out."""
-    day, previous = daily_bars(venue.tape, symbol, venue.clock.now())
+    day, previous = daily_bars(venue.tape, symbol, venue.feed.now())
     parts: dict[str, Fact | None] = {
         "latestTrade": latest_of(venue, "trades", symbol),
         "latestQuote": latest_of(venue, "quotes", symbol),

@@ -11,7 +11,7 @@ import logging
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,11 +19,16 @@ from pathlib import Path
 from aiohttp import web
 
 from athena.errors import SimulatorError
-from athena.simulator import access, routes_account, routes_admin, routes_data, routes_trading
+from athena.simulator import access, fault_routes, routes_account, routes_admin, routes_data, routes_trading
 from athena.simulator.access import TICK, VENUE, Venue
 from athena.simulator.clock import Now, VenueClock
 from athena.simulator.exchange import Exchange
-from athena.simulator.faults import Faults, NoFaults
+from athena.simulator.fault_desk import FaultDesk
+from athena.simulator.fault_effects import Effects
+from athena.simulator.fault_model import Schedule
+from athena.simulator.fault_requests import skew_date
+from athena.simulator.fault_routes import FAULTS
+from athena.simulator.faults import Faults, FeedClock
 from athena.simulator.market_data import Market
 from athena.simulator.market_stream import ALL_FEEDS, MarketStream
 from athena.simulator.publisher import Publisher
@@ -45,8 +50,9 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class ServerOptions:
     """The house rules: who has a key, opening cash in dollars, requests a minute, where orders are logged.
 
-    `port` 0 takes a free one. `state_path` keeps accounts over a restart. `faults` is what may go wrong. A stream's
-    client has `auth_seconds` to authenticate, and is cut off when `frames_waiting_max` frames wait for it.
+    `port` 0 takes a free one. `state_path` keeps accounts over a restart. `schedule` says what goes wrong and when,
+    `fault_log` gets a line for each harm done; `faults` takes the place of both for single requests and messages. A
+    stream's client has `auth_seconds` to authenticate, and is cut off when `frames_waiting_max` frames wait for it.
     """
 
     host: str = "127.0.0.1"
@@ -58,6 +64,8 @@ class ServerOptions:
     state_path: Path | None = None
     order_log: Path | None = None
     faults: Faults | None = None
+    schedule: Schedule = field(default_factory=Schedule)
+    fault_log: Path | None = None
     seed: int = 0
     auth_seconds: float = 10.0
     frames_waiting_max: int = 1024
@@ -85,20 +93,24 @@ class SimulatorServer:
         self.exchange = Exchange(
             tape, clock, options.state_path, keys=keys, opening_cash=options.opening_cash, seed=options.seed
         )
+        feed = FeedClock(clock)
+        self.market_stream = MarketStream(options.auth_seconds, options.frames_waiting_max)
+        self.trade_stream = TradeStream(options.auth_seconds, options.frames_waiting_max)
+        effects = Effects(self.exchange, clock, feed, self.market_stream, self.trade_stream)
+        self.faults = FaultDesk(effects, options.schedule.seed, options.fault_log)
         self.venue = Venue(
             exchange=self.exchange,
             tape=tape,
             clock=clock,
+            feed=feed,
             keys=keys,
             trading_limit=RateLimit(options.requests_per_minute),
             data_limit=RateLimit(options.data_requests_per_minute),
             order_log=options.order_log,
-            faults=options.faults or NoFaults(),
+            faults=options.faults or self.faults,
         )
-        self.market_stream = MarketStream(options.auth_seconds, options.frames_waiting_max)
-        self.trade_stream = TradeStream(options.auth_seconds, options.frames_waiting_max)
         self.application = self._routed()
-        self._publisher = Publisher(self.market_stream, tape, clock)
+        self._publisher = Publisher(self.market_stream, tape, feed)
         self._runner: web.AppRunner | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._port = options.port
@@ -116,6 +128,8 @@ class SimulatorServer:
     async def start(self) -> None:
         """Binds the port and begins to tick. A server that could not start, or was stopped, does not start again."""
         try:
+            for fault in self.options.schedule.faults:
+                self.faults.lay(fault)
             self.tick()  # refuses a time the tape does not cover, and imports the calendar before the first request
             self._runner = await self._bind()
         except BaseException:
@@ -145,7 +159,8 @@ class SimulatorServer:
         """Brings the market up to the clock: streams tell what it showed, then orders match against it."""
         now = self.clock.now()
         self.venue.tape.prices(self.venue.tape.symbols[0], now)  # raises where the market has no more days
-        self.venue.count("market_data", self._publisher.publish(now))
+        self.faults.tick()
+        self.venue.count("market_data", self._publisher.publish(self.venue.feed.now()))
         self.exchange.advance()
         self.venue.count("ticks")
 
@@ -171,13 +186,17 @@ class SimulatorServer:
             log.error("the market stands still: %s", error)
             raise
 
+    async def _skew_date(self, request: web.Request, response: web.StreamResponse) -> None:
+        skew_date(response, self.faults.effects.skew)
+
     def _routed(self) -> web.Application:
         app = web.Application(
             middlewares=[access.log_orders, access.answer_problems, access.admit], client_max_size=BODY_BYTES_MAX
         )
-        app[VENUE], app[TICK] = self.venue, self.tick
+        app[VENUE], app[TICK], app[FAULTS] = self.venue, self.tick, self.faults
         app.on_response_prepare.append(access.add_rate_limit_headers)
-        for module in (routes_trading, routes_account, routes_data, routes_admin):
+        app.on_response_prepare.append(self._skew_date)
+        for module in (routes_trading, routes_account, routes_data, routes_admin, fault_routes):
             app.add_routes(module.routes)
         app.router.add_get("/stream", self.trade_stream.handle)
         app.router.add_get(f"/v2/{{feed:{'|'.join(ALL_FEEDS)}}}", self.market_stream.handle)

@@ -31,6 +31,8 @@ def draft(exchange: Exchange, book: Book, request: OrderRequest, replaces: Venue
     if asset is None:
         raise unknown_asset(request.symbol)
     check_form(request, asset, book.configurations.fractional_trading)
+    if book.trading_blocked:
+        raise forbidden("account is not allowed to trade: trading is blocked")
     if book.configurations.suspend_trade:
         raise forbidden("new orders are rejected by user request")
     if request.client_order_id in book.by_client_id:

@@ -40,6 +40,7 @@ class AccountSummary:
     shorting_enabled: bool
     trade_suspended_by_user: bool
     realised_pnl: Decimal
+    trading_blocked: bool = False
     status: str = "ACTIVE"
     currency: str = "USD"
 
@@ -84,4 +85,5 @@ def summarise(exchange: Exchange, book: Book) -> AccountSummary:
         shorting_enabled=funds.may_short,
         trade_suspended_by_user=book.configurations.suspend_trade,
         realised_pnl=book.realised,
+        trading_blocked=book.trading_blocked,
     )

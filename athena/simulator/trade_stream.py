@@ -13,6 +13,7 @@ from athena.simulator import wire
 from athena.simulator.access import VENUE, Venue, credentials, problem
 from athena.simulator.account import VenueAccount
 from athena.simulator.errors import VenueError
+from athena.simulator.faults import Harmed, Line
 from athena.simulator.orders import TradeUpdate
 from athena.simulator.outbox import Outbox
 
@@ -33,7 +34,10 @@ class Connection:
         message = {"stream": stream, "data": data}
         leaving = self.venue.faults.messages(stream, message) if stream == "trade_updates" else (message,)
         for out in leaving:
-            self.outbox.put(json.dumps(out, separators=(",", ":")).encode())
+            if isinstance(out, Harmed):
+                self.outbox.put_harmed(_frame(out.message), out)
+            else:
+                self.outbox.put(_frame(out))
 
     def on_update(self, update: TradeUpdate) -> None:
         """The exchange's callback."""
@@ -53,26 +57,29 @@ class TradeStream:
         self._auth_seconds = auth_seconds
         self._frames_waiting_max = frames_waiting_max
         self.connections: dict[str, Connection] = {}
+        self.line = Line()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One client's whole connection."""
         venue = request.app[VENUE]
+        if self.line.down:
+            return problem(503, 50310000, "service unavailable")
         given = credentials(request.headers, venue.keys)
         taken = given[0] in self.connections if given else len(self.connections) >= len(venue.keys)
-        if taken:
+        if taken or self.line.refuses:
             return problem(429, 42910000, "connection limit exceeded")
-        socket = web.WebSocketResponse(heartbeat=30.0, max_msg_size=1 << 20)
+        socket = web.WebSocketResponse(heartbeat=30.0, max_msg_size=1 << 20, autoping=False)
         await socket.prepare(request)
-        outbox = Outbox(request, socket, self._frames_waiting_max, farewell=None)
+        outbox = Outbox(request, socket, self._frames_waiting_max, farewell=None, line=self.line)
         connection = Connection(outbox, venue)
         unsubscribe = None
         try:
-            account = await self._authenticate(connection, socket)
+            account = await self._authenticate(connection)
             if account is not None and connection.key is not None:
                 self.connections[connection.key] = connection
                 unsubscribe = venue.exchange.subscribe(account, connection.on_update)
                 _confirm(connection)
-                await self._converse(connection, socket)
+                await self._converse(connection)
         finally:
             if unsubscribe is not None:
                 unsubscribe()
@@ -81,17 +88,22 @@ class TradeStream:
             await outbox.close()
         return socket
 
+    def drop(self) -> None:
+        """Resets every connection."""
+        for connection in list(self.connections.values()):
+            connection.outbox.drop()
+
     async def close(self) -> None:
         """Ends every connection."""
         await asyncio.gather(*(connection.outbox.close(code=1001) for connection in list(self.connections.values())))
 
-    async def _authenticate(self, connection: Connection, socket: web.WebSocketResponse) -> VenueAccount | None:
+    async def _authenticate(self, connection: Connection) -> VenueAccount | None:
         """Waits for the right key, some seconds; a wrong one may be followed by another. None: the connection ends."""
         deadline = asyncio.get_running_loop().time() + self._auth_seconds
         while True:
             try:
                 async with asyncio.timeout_at(deadline):
-                    message = await _receive(socket)
+                    message = await _receive(connection)
             except TimeoutError:
                 return None
             if message is None:
@@ -108,8 +120,8 @@ class TradeStream:
             connection.key = key
             return account
 
-    async def _converse(self, connection: Connection, socket: web.WebSocketResponse) -> None:
-        while (message := await _receive(socket)) is not None:
+    async def _converse(self, connection: Connection) -> None:
+        while (message := await _receive(connection)) is not None:
             action, data = message.get("action"), message.get("data")
             if action in ("authenticate", "auth"):
                 _confirm(connection)
@@ -119,6 +131,10 @@ class TradeStream:
                 connection.send("listening", {"streams": sorted(connection.streams)})
             else:
                 connection.send("listening", {"error": "invalid message"})
+
+
+def _frame(message: Any) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode()
 
 
 def _confirm(connection: Connection) -> None:
@@ -135,9 +151,9 @@ def _offered(message: dict[str, Any]) -> tuple[str, str]:
     return "", ""
 
 
-async def _receive(socket: web.WebSocketResponse) -> dict[str, Any] | None:
+async def _receive(connection: Connection) -> dict[str, Any] | None:
     """The next message, a JSON object (text or binary); anything else reads as an empty one. None at the end."""
-    incoming = await socket.receive()
+    incoming = await connection.outbox.receive()
     if incoming.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
         return None
     try:

@@ -82,6 +82,8 @@ def trade_update(update: TradeUpdate) -> Json:
     wire: Json = {"event": update.event, "timestamp": time(update.at), "order": order(update.order)}
     if update.execution_id is not None:
         wire["execution_id"] = update.execution_id
+    if update.previous_execution_id is not None:
+        wire |= {"previous_execution_id": update.previous_execution_id, "reason": update.event.upper()}
     for name, value in (("price", update.price), ("qty", update.quantity), ("position_qty", update.position_quantity)):
         if value is not None:
             wire[name] = plain(value)
@@ -117,7 +119,7 @@ def account(summary: AccountSummary) -> Json:
         "intraday_adjustments": plain(summary.intraday_adjustments),
         "balance_asof": (summary.balance_asof or trading_date(summary.created_at)).isoformat(),
         "created_at": time(summary.created_at),
-        "trading_blocked": False,
+        "trading_blocked": summary.trading_blocked,
         "transfers_blocked": False,
         "account_blocked": False,
         "trade_suspended_by_user": summary.trade_suspended_by_user,
@@ -159,6 +161,7 @@ def position(position: VenuePosition) -> Json:
 def activity(entry: Activity) -> Json:
     """An execution, or a deposit or withdrawal."""
     if isinstance(entry, FillActivity):
+        amended = {} if entry.previous_id is None else {"execution_type": entry.type, "previous_id": entry.previous_id}
         return {
             "activity_type": "FILL",
             "id": entry.id,
@@ -172,6 +175,7 @@ def activity(entry: Activity) -> Json:
             "order_id": entry.order_id,
             "order_status": entry.order_status.value,
             "type": entry.type,
+            **amended,
         }
     return {
         "activity_type": entry.activity_type,

@@ -153,6 +153,7 @@ def test_shares_held_by_open_orders_cannot_be_sold_twice_and_no_order_goes_throu
 def test_short_sales_are_refused_where_the_account_or_the_asset_forbids_them():
     """no_shorting is the account's, shortable the asset's."""
     venue = Venue()
+    venue.tape.symbols += ("HTB",)
     venue.tape.closes["HTB"] = D(10)
     error = refused(venue.account.submit, order("1", SELL, symbol="HTB"))
     assert said(error) == (422, 42210000, 'asset "HTB" cannot be sold short')

@@ -15,7 +15,8 @@ from tests.support.simulator import RunningSimulator
 pytestmark = pytest.mark.skipif(spec.spec_directory() is None, reason=spec.ABSENT)
 
 # Served, and by their nature not in the description.
-OWN = {"/stream", "/v2/{feed}", "/simulator/deposit", "/simulator/shocks", "/simulator/state"}
+ADMIN = ("deposit", "shocks", "state", "faults", "faults/{id}")
+OWN = {"/stream", "/v2/{feed}", *(f"/simulator/{name}" for name in ADMIN)}
 
 
 @pytest.fixture
