@@ -138,7 +138,7 @@ def clear_halts(
         remaining = tuple(halt for halt in standing if halt.id not in names)
         missing = names - {halt.id for halt in to_clear}
         if missing and checklist is not None and all_of is None:  # the operator named it
-            raise ResumeRefused(f"{', '.join(sorted(missing))} does not stand (any more).", "Look again: athena status.")
+            raise ResumeRefused(f"{', '.join(sorted(missing))} does not stand any more.", "Look again: athena status.")
         newer = [halt for halt in remaining if all_of is not None and all_of(halt)]
         if newer:
             raise ResumeRefused(f"a halt came meanwhile: {newer[0]}.", "Look again, then resume.", ("no newer halt",))

@@ -10,7 +10,19 @@ import pytest
 from athena.config import Settings
 from athena.live.execution_guard import ExecutionGuard
 from athena.model import Mode, Origin, Scope, Side
-from tests.guard.conftest import NOON, D, Filled, fill, intent, limit, make_journal, quote, reconciled, settings_in, take_fill
+from tests.guard.conftest import (
+    NOON,
+    D,
+    Filled,
+    fill,
+    intent,
+    limit,
+    make_journal,
+    quote,
+    reconciled,
+    settings_in,
+    take_fill,
+)
 
 BUY, SELL = Side.BUY, Side.SELL
 
@@ -20,7 +32,7 @@ def codes(guard: ExecutionGuard) -> list[str]:
 
 
 def test_daily_loss_halts_everything_once(engine: ExecutionGuard, handle: ExecutionGuard, filled: Filled) -> None:
-    """A fall of the marks past the loss limit halts all, with one halt and one violation, however many quotes follow."""
+    """A fall of the marks past the loss limit halts all, once, however many quotes follow."""
     engine.set_limit("max_daily_loss_dollars", 100)
     filled(BUY, "10", "100")
     engine.on_quote(quote(bid="90.01", ask="90.03"))
@@ -28,7 +40,12 @@ def test_daily_loss_halts_everything_once(engine: ExecutionGuard, handle: Execut
     for _ in range(5):
         engine.on_quote(quote(bid="89.99", ask="90.01"))
     (halt,) = handle.halts()
-    assert (halt.mode, halt.scope, halt.origin, halt.owner) == (Mode.HALTED, Scope.GLOBAL, Origin.GUARD, "max_daily_loss_dollars")
+    assert (halt.mode, halt.scope, halt.origin, halt.owner) == (
+        Mode.HALTED,
+        Scope.GLOBAL,
+        Origin.GUARD,
+        "max_daily_loss_dollars",
+    )
     assert codes(handle) == ["DAILY_LOSS"]
     assert not engine.flag.allows()
 
@@ -90,7 +107,13 @@ def test_one_order_in_parts_is_one_loss(engine: ExecutionGuard, filled: Filled) 
 
 @pytest.mark.parametrize(
     ("price", "limited", "halted"),
-    [("100.24", False, False), ("100.26", True, False), ("100.50", True, False), ("100.51", True, True), ("99", False, False)],
+    [
+        ("100.24", False, False),
+        ("100.26", True, False),
+        ("100.50", True, False),
+        ("100.51", True, True),
+        ("99", False, False),
+    ],
 )
 def test_slippage_steps(
     engine: ExecutionGuard, handle: ExecutionGuard, filled: Filled, price: str, limited: bool, halted: bool
@@ -108,7 +131,9 @@ def test_slippage_steps(
     assert codes(handle) == ["LIMIT_ORDERS_ONLY"] * limited + ["SLIPPAGE"] * halted
 
 
-def test_slippage_of_dust_and_of_unknown_mid_judges_nothing(engine: ExecutionGuard, handle: ExecutionGuard, filled: Filled) -> None:
+def test_slippage_of_dust_and_of_unknown_mid_judges_nothing(
+    engine: ExecutionGuard, handle: ExecutionGuard, filled: Filled
+) -> None:
     """Below $100 measured, or without a quote just before the fill, slippage is not a finding."""
     filled(BUY, "0.9", "110", "99.99", "100.01")
     filled(BUY, "4", "110", at=NOON + timedelta(seconds=3))  # the book's own quote is too old to be "just before"
@@ -131,7 +156,14 @@ def test_slippage_flag_ends_with_the_day(engine: ExecutionGuard, filled: Filled)
 )
 def test_drawdown_tiers(tmp_path: object, mark: str, mode: Mode | None, factor: str) -> None:
     """5% below the peak sizes shrink to three quarters, 10% is reduce-only, 15% halts."""
-    settings = settings_in(tmp_path, limits={"max_daily_loss_dollars": 100_000, "max_position_per_symbol_dollars": 200_000, "max_order_notional_dollars": 200_000})  # type: ignore[arg-type]
+    settings = settings_in(
+        tmp_path,
+        limits={
+            "max_daily_loss_dollars": 100_000,
+            "max_position_per_symbol_dollars": 200_000,
+            "max_order_notional_dollars": 200_000,
+        },
+    )  # type: ignore[arg-type]
     make_journal(settings)
     guard = ExecutionGuard(settings)
     guard.start()
@@ -174,8 +206,24 @@ def test_restart_remembers_the_day(engine: ExecutionGuard, settings: Settings, f
     again = ExecutionGuard(settings)
     again.start()
     after = again.gate.book
-    for name in ("cash", "transfers", "opening_equity", "losses", "results", "daily_loss", "gross", "net_up", "net_down", "day"):
-        if name not in {"gross", "net_up", "net_down", "daily_loss"}:  # those are by marks: the quotes were not journaled
+    for name in (
+        "cash",
+        "transfers",
+        "opening_equity",
+        "losses",
+        "results",
+        "daily_loss",
+        "gross",
+        "net_up",
+        "net_down",
+        "day",
+    ):
+        if name not in {
+            "gross",
+            "net_up",
+            "net_down",
+            "daily_loss",
+        }:  # those are by marks: the quotes were not journaled
             assert getattr(after, name) == getattr(before, name), name
     symbol, was = after.of("AAPL"), before.of("AAPL")
     for name in ("position", "average_price", "buys", "sells", "worst", "limit_orders_only", "identical"):

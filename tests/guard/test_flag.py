@@ -135,8 +135,9 @@ def test_expired_lease_refuses_in_the_engine(engine: ExecutionGuard) -> None:
 def test_one_engine_per_journal(tmp_path: Path) -> None:
     """A second engine is refused with the first one's pid; its death frees the place at once."""
     journal = tmp_path / "journal.sqlite3"
-    code = f"from athena.live.guard_flag import claim_engine; from pathlib import Path; claim_engine(Path({str(journal)!r})); print('claimed', flush=True); import time; time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
+    code = "import sys, time; from pathlib import Path; from athena.live.guard_flag import claim_engine\n"
+    code += "claim_engine(Path(sys.argv[1])); print('claimed', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, str(journal)], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
         with pytest.raises(GuardError, match=str(other.pid)):

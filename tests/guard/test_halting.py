@@ -1,4 +1,4 @@
-"""Halts and resumes from other processes: flag first, rows with owners, nothing lost and nothing cleared by accident."""
+"""Halts and resumes from other processes: flag first, rows with owners, nothing cleared by accident."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_resume_without_engine_does_not_pass_over_an_orphan(handle: ExecutionGua
 
 
 def test_interrupted_resume_is_finished(engine: ExecutionGuard, handle: ExecutionGuard) -> None:
-    """A resume that died after its commit and before the flag is completed by the guardian: the journal is the truth."""
+    """A resume that died after its commit and before the flag is completed by the guardian."""
     halt = handle.halt("x")
     handle.journal.append(
         "halt.cleared", {"id": halt.id, "by": "tester", "reason": "killed after this", "override": False}
@@ -340,7 +340,7 @@ assert not heavy, heavy
 
 
 def test_flag_is_set_within_100_ms_of_process_start(engine: ExecutionGuard, settings: Settings) -> None:
-    """A new process has the flag set within 100 ms of its own time (compiled, best of three), importing nothing heavy."""
+    """A new process has the flag set within 100 ms of its own time (compiled, best of three)."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment |= {"ATHENA_HOME": str(settings.home)}
     took = []

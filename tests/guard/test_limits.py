@@ -34,11 +34,9 @@ def test_values_as_people_write_them(name: str, value: Any, expected: Any) -> No
 
 
 BAD: list[tuple[str, Any]] = [
-    ("max_daily_loss_dollars", -1), ("max_daily_loss_dollars", 0), ("max_daily_loss_dollars", "NaN"), ("max_daily_loss_dollars", "inf"),
-    ("max_daily_loss_dollars", "50 bps"), ("max_daily_loss_dollars", "off"), ("max_daily_loss_dollars", None),
-    ("max_daily_loss_dollars", True), ("max_daily_loss_dollars", 1e30), ("max_daily_loss_dollars", [1]), ("max_daily_loss_dollars", ""),
-    ("max_orders_per_minute", "30.5"), ("max_orders_per_minute", -1), ("max_slippage_bps", "1%"), ("allow_short", "maybe"),
-    ("allow_short", 1), ("trading_session", "night"), ("restricted_symbols", 5), ("restricted_symbols", ["A; DROP"]),
+    *(("max_daily_loss_dollars", value) for value in (-1, 0, "NaN", "inf", "50 bps", "off", None, True, 1e30, [1], "")),
+    ("max_orders_per_minute", "30.5"), ("max_orders_per_minute", -1), ("max_slippage_bps", "1%"),
+    ("allow_short", "maybe"), ("allow_short", 1), ("trading_session", "night"), ("restricted_symbols", 5), ("restricted_symbols", ["A; DROP"]),
 ]  # fmt: skip
 
 
@@ -72,7 +70,9 @@ def test_strictest_wins(name: str) -> None:
     floor = LIMITS[name].floor or name == "duplicate_order_window_seconds"
     assert effective(values, "AAPL", "s")[name] == (20 if floor else 5)
     assert effective(values, "MSFT", "t")[name] == 10
-    assert effective({(name, "symbol:AAPL"): D("1e9")}, "AAPL")[name] == (D("1e9") if floor else LIMITS[name].default or D("1e9"))
+    assert effective({(name, "symbol:AAPL"): D("1e9")}, "AAPL")[name] == (
+        D("1e9") if floor else LIMITS[name].default or D("1e9")
+    )
 
 
 def test_change_is_versioned_and_owned(handle: ExecutionGuard) -> None:
@@ -100,7 +100,13 @@ def test_account_limit_has_no_target(handle: ExecutionGuard) -> None:
 def test_config_values_take_floats_exactly(handle: ExecutionGuard) -> None:
     """A limit read from the config multiplies with a float as written: no binary noise."""
     value = handle.config.max_position_per_symbol_dollars
-    for result, expected in ((value * 0.1, "2000.0"), (0.1 * value, "2000.0"), (value + 0.1, "20000.1"), (value / 0.5, "40000"), (1.5 - value, "-19998.5")):
+    for result, expected in (
+        (value * 0.1, "2000.0"),
+        (0.1 * value, "2000.0"),
+        (value + 0.1, "20000.1"),
+        (value / 0.5, "40000"),
+        (1.5 - value, "-19998.5"),
+    ):
         assert isinstance(result, Decimal)
         assert result == D(expected)
     with pytest.raises(AttributeError, match="did you mean"):

@@ -24,7 +24,7 @@ for outcome in run(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_killed_anywhere_nothing_stale_passes_and_the_ends_agree(tmp_path: Path, seed: int) -> None:
-    """In 5 x 30 trials of engine, halter and resumer killed at random, no send follows a halt, and flag equals journal."""
+    """In 5 x 30 trials of three processes killed at random no send follows a halt, and flag equals journal."""
     command = [sys.executable, "-c", TRIALS, str(tmp_path), "30", str(seed)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -55,7 +55,9 @@ def test_halt_is_seen_by_another_process_at_once(engine: ExecutionGuard) -> None
     from athena.live.guard_flag import boottime_ns
 
     command = [sys.executable, "-c", SPIN, str(engine.settings.journal_path)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ) as other:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ
+    ) as other:
         assert other.stdin is not None
         assert other.stdout is not None
         other.stdout.readline()

@@ -134,7 +134,9 @@ def trial(settings: Settings, dice: random.Random) -> Outcome:
     return judge(settings, sends, attempts, halts, first.operations() + second.operations())
 
 
-def judge(settings: Settings, sends: History, attempts: History, halts: History, resumes: list[tuple[int, int, int]]) -> Outcome:
+def judge(
+    settings: Settings, sends: History, attempts: History, halts: History, resumes: list[tuple[int, int, int]]
+) -> Outcome:
     returned = [(start, end) for start, end, verdict in halts.operations() if end and verdict == 1]
 
     def excused(halt_start: int, until: int) -> bool:
