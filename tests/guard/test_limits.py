@@ -36,7 +36,8 @@ def test_values_as_people_write_them(name: str, value: Any, expected: Any) -> No
 BAD: list[tuple[str, Any]] = [
     *(("max_daily_loss_dollars", value) for value in (-1, 0, "NaN", "inf", "50 bps", "off", None, True, 1e30, [1], "")),
     ("max_orders_per_minute", "30.5"), ("max_orders_per_minute", -1), ("max_slippage_bps", "1%"),
-    ("allow_short", "maybe"), ("allow_short", 1), ("trading_session", "night"), ("restricted_symbols", 5), ("restricted_symbols", ["A; DROP"]),
+    ("allow_short", "maybe"), ("allow_short", 1), ("trading_session", "night"),
+    ("restricted_symbols", 5), ("restricted_symbols", ["A; DROP"]),
 ]  # fmt: skip
 
 

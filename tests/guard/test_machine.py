@@ -111,8 +111,8 @@ class GuardMachine(RuleBasedStateMachine):
     # What happens
 
     @rule(
-        symbol=st.sampled_from(SYMBOLS), side=st.sampled_from(list(Side)), quantity=QUANTITIES, strategy=st.sampled_from("st"),
-        priced=st.booleans(), sent=st.integers(0, 9),
+        symbol=st.sampled_from(SYMBOLS), side=st.sampled_from(list(Side)), quantity=QUANTITIES,
+        strategy=st.sampled_from("st"), priced=st.booleans(), sent=st.integers(0, 9),
     )  # fmt: skip
     def submit(self, symbol: str, side: Side, quantity: str, strategy: str, priced: bool, sent: int) -> None:
         """A strategy's order: if it passes, everything the guard promises must hold by the plain count."""
