@@ -30,11 +30,13 @@ class Processes:
 
     def __enter__(self) -> Processes:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._previous = signal.signal(signal.SIGTERM, _interrupt)
+        # Both set on purpose: a shell starts background jobs with SIGINT ignored, and the children must not be left behind.
+        self._previous = [(number, signal.signal(number, _interrupt)) for number in (signal.SIGTERM, signal.SIGINT)]
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        signal.signal(signal.SIGTERM, self._previous)
+        for number, handler in self._previous:
+            signal.signal(number, handler)
         for name in reversed(list(self._children)):
             self.stop(name)
 

@@ -20,9 +20,10 @@ from athena.simulator import margin
 from athena.simulator.account import AccountConfigurations, AccountSummary, VenueAccount
 from athena.simulator.activities import CashActivity, FillActivity
 from athena.simulator.assets import Asset
-from athena.simulator.book import AccountRow, Book, DayClose, Holding, Ledger
+from athena.simulator.book import AccountRow, Book, DayClose, Ledger
 from athena.simulator.errors import VenueError, unauthorized, unprocessable
 from athena.simulator.floor import INSTANT, Floor
+from athena.simulator.holding import Holding
 from athena.simulator.margin import Funds
 from athena.simulator.matching import Taken
 from athena.simulator.orders import OrderReplacement, OrderRequest, TradeUpdate, VenueOrder
@@ -201,10 +202,11 @@ class Exchange:
 
     def price(self, symbol: str, at: datetime) -> Decimal:
         """The last trade price, or the close before; VenueError 422 for a symbol that never had one."""
-        if symbol not in self.tape.symbols:
-            raise unprocessable(f'asset "{symbol}" has no price here')
-        trade = self.tape.trade(symbol, at)
-        price = trade.price if trade is not None else self.tape.previous_close(symbol, at)
+        try:
+            trade = self.tape.trade(symbol, at)
+            price = trade.price if trade is not None else self.tape.previous_close(symbol, at)
+        except SimulatorError:  # listed, but not on this tape
+            price = None
         if price is None:
             raise unprocessable(f'asset "{symbol}" has no price yet')
         return price
