@@ -93,6 +93,8 @@ class OrderLife:
             return Verdict.OK, f"{len(self.steps)} steps proven with 1 share of {self.symbol}, nothing left behind"
         except StopHere as end:
             return end.verdict, str(end)
+        except SettingsError:
+            raise
         except AthenaError as error:
             self._step("unexpected", False, str(error))
             return Verdict.STOP, f"the test failed: {error.message}"
@@ -104,11 +106,11 @@ class OrderLife:
     def _prepare(self, symbol: str) -> None:
         self.now("choosing a symbol")
         self.symbol = symbol or self._choose()
+        self._quote()
         clock = self._ask(self.broker.get_clock())
         self._step("venue", True, f"{self.settings.venue} account, market {'open' if clock.is_open else 'closed'}")
         result = self._command("subscribe", {"symbols": [self.symbol]})
         self._step("market data", result.ok, result.message)
-        self._quote()
         status = ExecutionGuard.get_instance(self.settings).get_status()
         if status.mode is not Mode.ACTIVE:
             self._refused_while_halted(status.mode, status.why)
@@ -160,7 +162,8 @@ class OrderLife:
 
     def _sell(self) -> None:
         self.now("selling the share again")
-        name = self._place({"side": "sell", "exit": True}, "the share sold again, as an exit")
+        exits = self._held() >= 1  # a strategy may be short in it: then this is no exit
+        name = self._place({"side": "sell", "exit": exits}, f"the share sold again{', as an exit' if exits else ''}")
         self._owed = False
         self._step("fill journaled", *self._fill(name))
         order = self._ask(self.broker.get_order(name))
@@ -206,15 +209,18 @@ class OrderLife:
                 result = self._command("cancel_order", {"client_order_id": self._resting})
                 self._step("cleaned up: cancel", result.ok, result.message)
             if self._owed:
-                result = self._command("test_order", {"symbol": self.symbol, "side": "sell", "exit": True})
+                result = self._command("test_order", {"symbol": self.symbol, "side": "sell", "exit": self._held() >= 1})
                 self._step("cleaned up: sell", result.ok, result.message)
         except AthenaError as error:
             self._step("clean up", False, f"{error} Look for 1 share of {self.symbol} and order {self._resting}.")
 
     def _choose(self) -> str:
+        """The cheapest of those no strategy trades, else of the flat ones, else of all."""
         held = {p.symbol for p in Portfolio.from_journal(self.journal).positions()}
+        traded = {symbol for strategy in self.settings.strategies for symbol in strategy.symbols}
         flat = [symbol for symbol in self.settings.symbols if symbol not in held]
-        quotes = self._ask(self.broker.get_quotes(flat or self.settings.symbols))
+        free = [symbol for symbol in flat if symbol not in traded]
+        quotes = self._ask(self.broker.get_quotes(free or flat or self.settings.symbols))
         if not quotes:
             raise SettingsError(
                 "no configured symbol has a quote.", "athena broker-connection-test; or --symbol SYMBOL"

@@ -14,6 +14,8 @@ from athena.ops.health import COLOURS, EXIT_CODES
 Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
 """A title, headings, rows of cells."""
 ROWS_MAX = 40
+SHORT = 12
+PIPE_WIDTH = 160
 
 
 @contextmanager
@@ -50,14 +52,18 @@ def say(
     from rich.table import Table as RichTable
 
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PIPE_WIDTH)
     console.print(f"[{COLOURS[verdict]} bold]{verdict}[/] {escape(words)}", soft_wrap=True)
     for title, headings, rows in tables:
         if not rows:
             continue
         console.print(f"\n[bold]{escape(title)}[/]" if title else "")
         table = RichTable(box=None, padding=(0, 2, 0, 0), header_style="bold dim")
-        for heading in headings:
-            table.add_column(heading, overflow="fold")
+        for column, heading in enumerate(headings):
+            widest = max(len(str(row[column])) for row in rows[:ROWS_MAX])
+            whole = widest if widest <= SHORT else None  # numbers and names are never cut or folded
+            table.add_column(heading, overflow="fold", min_width=whole)
         for row in rows[:ROWS_MAX]:
             table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
         console.print(table)
