@@ -31,7 +31,8 @@ def engine(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def simulator(settings: Settings, arguments: argparse.Namespace) -> int:
     """Run the simulator until it is told to stop; its settings' key is its first account."""
-    from athena.simulator.fault_model import Schedule, read_schedule
+    from athena.simulator.fault_model import Schedule
+    from athena.simulator.fault_reading import read_schedule
     from athena.simulator.server import ServerOptions, SimulatorServer, serve
 
     if not 0 < arguments.speed <= MAX_SPEED:

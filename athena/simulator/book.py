@@ -15,7 +15,8 @@ from uuid import UUID
 
 from athena.model import OrderStatus, Side, trading_date
 from athena.simulator.activities import Activity, CashActivity, FillActivity, activity_id
-from athena.simulator.decimals import ZERO, floor_shares, share_of_cost
+from athena.simulator.decimals import ZERO, floor_shares
+from athena.simulator.holding import Holding
 from athena.simulator.orders import TradeUpdate, VenueOrder
 from athena.simulator.state import Key, encode
 
@@ -50,46 +51,6 @@ class AccountConfigurations:
     trade_confirm_email: str = "all"
     ptp_no_exception_entry: bool = False
     disable_overnight_trading: bool = False
-
-
-@dataclass(slots=True)
-class Holding:
-    """Shares (signed) and what they cost (signed dollars), by average cost.
-
-    `day_cost` is the same with shares held overnight taken at the close before `day`: it gives the day's own profit.
-    """
-
-    symbol: str
-    quantity: Decimal = ZERO
-    cost: Decimal = ZERO
-    day: date = date.min
-    day_cost: Decimal = ZERO
-
-    def cost_today(self, today: date, previous_close: Decimal | None) -> Decimal:
-        if self.day == today or previous_close is None:
-            return self.day_cost if self.day == today else self.cost
-        return self.quantity * previous_close
-
-    def fill(self, signed: Decimal, price: Decimal, today: date, previous_close: Decimal | None) -> Decimal:
-        """Takes in a fill; the profit it realised."""
-        day_cost = self.cost_today(today, previous_close)
-        _, self.day_cost, _ = fold(self.quantity, day_cost, signed, price)
-        self.day = today
-        self.quantity, self.cost, realised = fold(self.quantity, self.cost, signed, price)
-        return realised
-
-
-def fold(quantity: Decimal, cost: Decimal, signed: Decimal, price: Decimal) -> tuple[Decimal, Decimal, Decimal]:
-    """Quantity and cost after a fill of `signed` shares, and the profit realised, by average cost.
-
-    Exact: cost and profit together always change by `signed * price`.
-    """
-    if quantity * signed >= 0:
-        return quantity + signed, cost + signed * price, ZERO
-    closed = min(abs(signed), abs(quantity)) * (1 if signed > 0 else -1)
-    removed = share_of_cost(cost, abs(closed), abs(quantity))
-    realised = -closed * price - removed
-    return quantity + signed, cost - removed + (signed - closed) * price, realised
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ class FaultDesk:
                 self._act(laid)
             if laid.state == "active" and laid.ends is not None and now >= laid.ends:
                 self._end(laid, "over")
-            changed |= laid.state != "active" and laid.state != "waiting"
+            changed |= laid.state == "done"
         if changed:
             self.effects.hold(self._active())
 
@@ -165,6 +165,12 @@ class FaultDesk:
             except OSError as error:
                 log.error("the fault log %s: %s", self.log_path, error)
 
+    def acted(self, laid: Laid, **facts: Any) -> None:
+        """A line of what a fault did, and its end where that was all it was to do."""
+        self.note(laid, "acted", **facts)
+        if laid.used_up:
+            self._end(laid, "used up")
+
     # What passes through
 
     async def request(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -173,7 +179,7 @@ class FaultDesk:
         if not request.path.startswith("/simulator/"):
             asked = [laid for laid in self._active_of(REQUESTS) if _filters(laid.fault, request)]
             symbol = await symbol_of(request) if any(laid.fault.symbol for laid in asked) else ""
-            hit = [laid for laid in asked if laid.fault.symbol in ("", symbol) and self._hits(laid)]
+            hit = [laid for laid in asked if laid.fault.symbol in ("", symbol) and laid.hits()]
         return await answer_with_faults(self, hit, request, handler)
 
     def messages(self, stream: str, message: Any) -> Iterator[Any]:
@@ -183,9 +189,9 @@ class FaultDesk:
             event, symbol = _event(stream, message)
             fault = laid.fault
             wanted = fault.event == event if fault.event else event not in CONTROL
-            if wanted and fault.stream in ("", STREAMS[stream]) and fault.symbol in ("", symbol) and self._hits(laid):
+            if wanted and fault.stream in ("", STREAMS[stream]) and fault.symbol in ("", symbol) and laid.hits():
                 leaving = [out for one in leaving for out in harmed(fault, stream, one)]
-                self.note(laid, "acted", stream=STREAMS[stream], event=event, symbol=symbol, **_named(stream, message))
+                self.acted(laid, stream=STREAMS[stream], event=event, symbol=symbol, **_named(stream, message))
         return iter(leaving)
 
     def _keeps_canceling(self, book: Book, order: VenueOrder) -> bool:
@@ -194,8 +200,8 @@ class FaultDesk:
             return True
         for laid in self._active_of({Kind.CANCEL_RACE}):
             fault = laid.fault
-            if fault.symbol in ("", order.symbol) and fault.account in ("", book.key_id) and self._hits(laid):
-                self.note(laid, "acted", symbol=order.symbol, client_order_id=order.client_order_id)
+            if fault.symbol in ("", order.symbol) and fault.account in ("", book.key_id) and laid.hits():
+                self.acted(laid, symbol=order.symbol, client_order_id=order.client_order_id)
                 self.effects.race(book, order, fault)
                 return True
         return False
@@ -203,20 +209,14 @@ class FaultDesk:
     # Helpers
 
     def _now(self, fault: Fault) -> float:
-        on_venue = fault.clock == "venue" or fault.at is not None
-        return self.effects.clock.now().timestamp() if on_venue else self.machine()
+        return self.effects.clock.now().timestamp() if fault.on_venue_time else self.machine()
 
     def _active(self) -> list[Fault]:
         return [laid.fault for laid in self._live if laid.state == "active"]
 
     def _active_of(self, kinds: Collection[Kind]) -> list[Laid]:
-        return [laid for laid in self._live if laid.state == "active" and laid.fault.kind in kinds]
-
-    def _hits(self, laid: Laid) -> bool:
-        hit = laid.hits()
-        if laid.used_up:
-            self._end(laid, "used up")
-        return hit
+        live = (laid for laid in self._live if laid.fault.kind in kinds)
+        return [laid for laid in live if laid.state == "active" and not laid.used_up]
 
     def _act(self, laid: Laid) -> None:
         try:
@@ -226,7 +226,7 @@ class FaultDesk:
         except VenueError as error:
             laid.last = refusal(error)
         laid.acted += 1
-        self.note(laid, "acted", done=laid.last)
+        self.acted(laid, done=laid.last)
         self._end(laid, "used up")
 
     def _end(self, laid: Laid, why: str) -> None:

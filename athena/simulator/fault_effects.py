@@ -64,7 +64,8 @@ class Effects:
         elif fault.kind is Kind.SYMBOL_HALT:
             now, lasts = self.clock.now(), FOREVER
             if fault.lasts_seconds is not None:
-                lasts = timedelta(seconds=fault.lasts_seconds * (1 if fault.clock == "venue" else self.clock.speed))
+                speed = 1.0 if fault.on_venue_time else self.clock.speed
+                lasts = min(timedelta(seconds=fault.lasts_seconds * speed), FOREVER)
             self.exchange.tape.add_shock(Shock(fault.symbol, now, now + lasts, halted=True))
 
     def act(self, fault: Fault) -> str:
@@ -159,7 +160,8 @@ class Effects:
 
 def check(fault: Fault, exchange: Exchange) -> None:
     """Raises SimulatorError for a fault on a symbol or an account this venue does not have."""
-    if fault.symbol and fault.symbol not in exchange.tape.assets:
+    known = exchange.tape.symbols if fault.kind is Kind.SYMBOL_HALT else exchange.tape.assets
+    if fault.symbol and fault.symbol not in known:
         raise SimulatorError(f"The venue does not list '{fault.symbol}'.")
     if fault.account and fault.account not in {book.key_id for book in exchange.books()}:
         raise SimulatorError(f"The venue has no account '{fault.account}'.", "It is an account's key id.")

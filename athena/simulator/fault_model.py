@@ -1,20 +1,16 @@
-"""One fault as it is ordered, by options, admin route or schedule file, and what is checked before it is taken."""
+"""One fault, and what is checked before it is taken."""
 
 from __future__ import annotations
 
-import json
 import math
-import tomllib
-from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from athena.errors import SimulatorError, did_you_mean
-from athena.model import NEW_YORK, Side
+from athena.model import Side
 
 
 class Kind(StrEnum):
@@ -53,6 +49,8 @@ K = Kind
 REQUESTS = frozenset({K.LATENCY, K.HANG, K.RESET, K.STATUS, K.HTML})
 MESSAGES = frozenset(kind for kind in Kind if kind.startswith("message_"))
 ACTIONS = frozenset({K.STREAM_DROP, K.TRADE_BUST, K.TRADE_CORRECT, K.EXTERNAL_ORDER, K.EXTERNAL_CLOSE})
+
+SECONDS_MAX = 10_000_000.0
 
 _WHEN = "kind after_seconds at clock lasts_seconds"
 _SOME = f"{_WHEN} symbol probability skip count"
@@ -136,7 +134,7 @@ class Fault:
     client_order_id: str = ""
 
     def __post_init__(self) -> None:
-        allowed = _FIELDS.get(self.kind, _WHEN).split()
+        allowed = fields_of(self.kind)
         for name in self.given():
             if name not in allowed:
                 hint = did_you_mean(name, allowed, f"It takes {', '.join(allowed[1:])}.")
@@ -152,6 +150,11 @@ class Fault:
                 raise SimulatorError(said, f"It is one of {', '.join(filter(None, choices))}.")
         self._check_ranges()
 
+    @property
+    def on_venue_time(self) -> bool:
+        """True when the venue's clock says when it begins and ends."""
+        return self.clock == "venue" or self.at is not None
+
     def given(self) -> dict[str, Any]:
         """The fields that were set, by name."""
         every = {item.name: getattr(self, item.name) for item in fields(self)}
@@ -159,11 +162,11 @@ class Fault:
         return {name: value for name, value in every.items() if name == "kind" or value != standard.get(name)}
 
     def _check_ranges(self) -> None:
-        least = -math.inf if self.kind is K.CLOCK_SKEW else 0.0
+        least = -SECONDS_MAX if self.kind is K.CLOCK_SKEW else 0.0
         ranges = {
-            "after_seconds": (0.0, math.inf),
-            "lasts_seconds": (0.0, math.inf),
-            "seconds": (least, math.inf),
+            "after_seconds": (0.0, SECONDS_MAX),
+            "lasts_seconds": (0.001, SECONDS_MAX),
+            "seconds": (least, SECONDS_MAX),
             "probability": (0.0, 1.0),
             "skip": (0, math.inf),
             "count": (0, math.inf),
@@ -187,107 +190,6 @@ class Schedule:
     seed: int = 0
 
 
-def read_fault(body: Mapping[str, Any]) -> Fault:
-    """A fault from JSON or TOML. Raises SimulatorError that names what is wrong and the nearest that is right."""
-    kind = body.get("kind")
-    if kind not in set(Kind):
-        raise SimulatorError(f"There is no fault '{kind}'.", did_you_mean(str(kind), Kind, f"There are {_listed()}."))
-    values: dict[str, Any] = {}
-    for name, value in body.items():
-        if name not in _READERS:
-            known = _FIELDS.get(Kind(kind), _WHEN).split()
-            hint = did_you_mean(name, known, f"'{kind}' takes {', '.join(known[1:])}.")
-            raise SimulatorError(f"A fault has no field '{name}'.", hint)
-        if value is None:
-            continue
-        try:
-            values[name] = _READERS[name](value)
-        except (TypeError, ValueError, InvalidOperation):
-            raise SimulatorError(f"A fault's {name} is {value!r}, which cannot be read.") from None
-    return Fault(**values)
-
-
-def read_schedule(path: Path) -> Schedule:
-    """The faults of a JSON file (a list, or {"seed", "faults"}) or a TOML file ([[faults]]). SimulatorError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except (OSError, ValueError) as error:
-        raise SimulatorError(f"The fault schedule {path} cannot be read: {error}.") from None
-    if isinstance(content, list):
-        content = {"faults": content}
-    rows = content.get("faults") if isinstance(content, dict) else None
-    if (
-        not isinstance(rows, list)
-        or not all(isinstance(row, dict) for row in rows)
-        or set(content) - {"seed", "faults"}
-    ):
-        raise SimulatorError(f"The fault schedule {path} is no list of faults.", 'It holds "faults" and maybe "seed".')
-    found = []
-    for number, row in enumerate(rows, start=1):
-        try:
-            found.append(read_fault(row))
-        except SimulatorError as error:
-            raise SimulatorError(f"{path}, fault {number}: {error.message}", error.hint) from None
-    seed = content.get("seed", 0)
-    if type(seed) is not int:
-        raise SimulatorError(f"The seed of the fault schedule {path} is {seed!r}.", "It is a whole number.")
-    return Schedule(tuple(found), seed)
-
-
-def _listed() -> str:
-    return ", ".join(Kind)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(value)
-    return value
-
-
-def _symbol(value: Any) -> str:
-    return _text(value).upper()
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool | str):
-        raise TypeError(value)
-    return float(value)
-
-
-def _whole(value: Any) -> int:
-    if _number(value) != int(value):
-        raise ValueError(value)
-    return int(value)
-
-
-def _decimal(value: Any) -> Decimal:
-    if isinstance(value, bool):
-        raise TypeError(value)
-    return Decimal(str(value))
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(value)
-    return value
-
-
-def _time(value: Any) -> datetime:
-    """A time of the venue; without a zone it is New York's."""
-    at = value if isinstance(value, datetime) else datetime.fromisoformat(_text(value))
-    return (at.replace(tzinfo=NEW_YORK) if at.tzinfo is None else at).astimezone(UTC)
-
-
-_READERS: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("clock", "moment", "path", "account", "stream", "event", "word", "client_order_id"), _text),
-    **dict.fromkeys(("after_seconds", "lasts_seconds", "seconds", "probability"), _number),
-    **dict.fromkeys(("skip", "count", "status"), _whole),
-    **dict.fromkeys(("quantity", "price"), _decimal),
-    "kind": Kind,
-    "method": _symbol,
-    "symbol": _symbol,
-    "side": Side,
-    "pings": _flag,
-    "at": _time,
-}
+def fields_of(kind: Kind) -> list[str]:
+    """The fields a kind of fault takes, `kind` first."""
+    return _FIELDS.get(kind, _WHEN).split()

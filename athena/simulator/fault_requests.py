@@ -87,7 +87,7 @@ async def _note(desk: FaultDesk, laid: Laid, request: web.Request, **facts: str)
     request[HARM] = f"{fault.kind} {fault.moment}"
     client_order_id = request.get(CLIENT_ORDER_ID) or await _asked(request, "client_order_id")
     asked = {"method": request.method, "path": request.path, "client_order_id": client_order_id}
-    desk.note(laid, "acted", **asked, moment=fault.moment, **facts)
+    desk.acted(laid, **asked, moment=fault.moment, **facts)
 
 
 async def _asked(request: web.Request, name: str) -> str:

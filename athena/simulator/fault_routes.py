@@ -7,7 +7,7 @@ from aiohttp import web
 from athena.errors import SimulatorError
 from athena.simulator.errors import NOT_FOUND, VenueError, invalid
 from athena.simulator.fault_desk import FaultDesk
-from athena.simulator.fault_model import read_fault
+from athena.simulator.fault_reading import read_fault
 from athena.simulator.parameters import json_object
 
 FAULTS = web.AppKey("faults", FaultDesk)

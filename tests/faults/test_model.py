@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from athena.errors import SimulatorError
-from athena.simulator.fault_model import Fault, Kind, Schedule, read_fault, read_schedule
-from tests.faults.conftest import Venue
+from athena.simulator.fault_model import Fault, Kind, Schedule
+from athena.simulator.fault_reading import read_fault, read_schedule
+from tests.faults.conftest import Venue, lines
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,8 @@ from tests.faults.conftest import Venue
         ({"kind": "reset", "count": 1.5}, "count is 1.5"),
         ({"kind": "status", "status": 99}, "status must lie from 200"),
         ({"kind": "external_order", "symbol": "KO", "side": "up", "quantity": 1}, "side is 'up'"),
+        ({"kind": "stream_mute", "lasts_seconds": 0}, "lasts_seconds must lie from 0.001"),
+        ({"kind": "clock_skew", "seconds": -1e300}, "seconds must lie from -1"),
         ({"kind": "stream_mute", "pings": "no"}, "pings is 'no'"),
     ],
 )
@@ -89,6 +92,23 @@ def test_a_wrong_line_of_a_schedule_is_named(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=tmp_path, check=False)
     assert done.returncode == SimulatorError.exit_code
     assert "Did you mean 'reset'?" in done.stderr + done.stdout
+
+
+def test_the_command_takes_a_schedule_and_writes_the_log(tmp_path: Path) -> None:
+    """`athena simulator --faults FILE --fault-log FILE` does what the file says from its first request on."""
+    schedule, log = tmp_path / "faults.toml", tmp_path / "faults.jsonl"
+    schedule.write_text('[[faults]]\nkind = "status"\nstatus = 503\ncount = 1\n')
+    command = [sys.executable, "-m", "athena.cli", "simulator", "--port", "0"]
+    command += ["--faults", str(schedule), "--fault-log", str(log)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        try:
+            assert process.stdout is not None
+            first = process.stdout.readline().split()
+            venue = Venue(first[2].rstrip(","), first[4], "simulator-secret")
+            assert [venue.get("/v2/clock").status_code for _ in range(2)] == [503, 200]
+        finally:
+            process.terminate()
+    assert [line["what"] for line in lines(log)] == ["laid", "began", "acted", "used up"]
 
 
 def test_the_admin_route_refuses_and_lists(venue: Venue) -> None:

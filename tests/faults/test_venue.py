@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from alpaca.trading.client import TradingClient
 
-from athena.simulator.fault_model import Schedule, read_fault
+from athena.simulator.fault_model import Schedule
+from athena.simulator.fault_reading import read_fault
 from athena.simulator.synthetic import SyntheticTape
 from tests.faults.conftest import Venue
 from tests.simulator.conftest import eventually
