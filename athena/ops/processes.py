@@ -30,15 +30,17 @@ class Processes:
 
     def __enter__(self) -> Processes:
         self.folder.mkdir(parents=True, exist_ok=True)
-        # Both set on purpose: a shell starts background jobs with SIGINT ignored, and the children must not be left behind.
+        # Set on purpose: a shell starts background jobs with SIGINT ignored, and nothing may be left behind.
         self._previous = [(number, signal.signal(number, _interrupt)) for number in (signal.SIGTERM, signal.SIGINT)]
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        for number, handler in self._previous:
-            signal.signal(number, handler)
+        for number, _ in self._previous:
+            signal.signal(number, signal.SIG_IGN)  # an impatient second Ctrl-C must not interrupt the stopping
         for name in reversed(list(self._children)):
             self.stop(name)
+        for number, handler in self._previous:
+            signal.signal(number, handler)
 
     def start(self, name: str, *arguments: str) -> None:
         """Start `athena ARGUMENTS` in the background, its output in `<folder>/<name>.log`."""
