@@ -248,6 +248,13 @@ COMMANDS = (
         ),
     ),
     Command(
+        "decision-matrices",
+        INCIDENT,
+        "the playbook's matrices applied now: the row that fires, what to do, what happens by itself",
+        "athena.ops.decisions:decision_matrices",
+        (option("matrix", nargs="?", default="", help="one of them, whole: drawdown, slippage, ..."),),
+    ),
+    Command(
         "reduce-position-sizes",
         INCIDENT,
         "multiply every limit on size by a factor",

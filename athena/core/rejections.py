@@ -76,6 +76,7 @@ def rejections(words: Iterable[str | None], sent: int) -> Decision:
 
 _VIOLATIONS: tuple[tuple[tuple[str, ...], str, Severity, str, str], ...] = (
     # codes, when, severity, recommended, automatic
+    (("NONE",), "none", _OK, "Trade.", NOTHING),
     (("DAILY_LOSS",), "daily loss", _S, "Wait for the next trading day, or override by a recorded decision.",
      "everything halts (max_daily_loss_dollars)"),
     (("DRAWDOWN",), "drawdown", _S, "By its tier: see the drawdown matrix.", "reduce-only, then everything halts"),

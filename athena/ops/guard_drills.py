@@ -7,7 +7,7 @@ code; then it restores the limit and wants the same kind of order to reach the i
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -206,12 +206,14 @@ DRILLS: Mapping[str, Drill] = {
 }  # fmt: skip
 
 
-async def run(tell: Callable[[DrillResult], None], names: list[str] | None = None) -> list[DrillResult]:
+async def run(
+    tell: Callable[[DrillResult], None], names: Sequence[str] = (), drills: Mapping[str, Drill] = DRILLS
+) -> list[DrillResult]:
     """Every limit's drill, one after the other; a limit that has no drill fails."""
     tape, results = SyntheticTape(7, (SYMBOL,)), []
     for name in names or LIMITS:
         begun = time.perf_counter()
-        drill = DRILLS.get(name)
+        drill = drills.get(name)
         if drill is None:
             result = DrillResult(name, False, False, "", "no drill knows this limit", "", 0.0)
         else:

@@ -50,7 +50,7 @@ def update_risk_params(settings: Settings, arguments: argparse.Namespace) -> int
         out = {"proposals": [p.to_dict() for p in wanted], "evidence": dict(evidence.sources)} | report.to_dict()
         applied = _apply(settings, wanted, arguments.reason) if arguments.apply and not arguments.dry_run else []
         print(json.dumps(out | {"applied": [one.to_dict() for one in applied]}))
-        return EXIT_CODES[report.verdict]
+        return 0 if applied else EXIT_CODES[report.verdict]
     _show(settings, wanted, evidence, report)
     if arguments.apply and wanted:
         from athena.ops.limit_changes import tell_changes

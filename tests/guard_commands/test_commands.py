@@ -231,6 +231,28 @@ def test_update_risk_params_applies_only_when_told(live, told):
     assert told("update-risk-params", "--offline", "--apply", "--dry-run", "--reason", "x")[1]["applied"] == []
     assert limit(live, "max_daily_loss_dollars") == ("50000", "tester")
     code, said = told("update-risk-params", "--offline", "--apply", "--reason", "after review")
-    assert code == 12  # there are no orders to replay, and it says so
+    assert (code, said["verdict"]) == (0, "UNKNOWN")  # there are no orders to replay, and it says so
     assert said["applied"][0]["after"] == "$25,000.00"
     assert limit(live, "max_daily_loss_dollars") == ("25000", "tester")
+
+
+def test_decision_matrices_are_applied_to_the_live_system(live, told):
+    """Each matrix shows its fired row for what stands now; the exit code is the most urgent one's."""
+    code, said = told("decision-matrices")
+    assert code == 0
+    assert [(one["matrix"], one["fired"]) for one in said["decisions"]] == [
+        ("Halt", "none"), ("Drawdown", "below"), ("Rejections", "few"), ("Violation", "NONE"),
+    ]  # fmt: skip
+    with Journal.open(live.journal_path, "test") as journal:
+        equity = {"equity": "112000", "cash": "112000", "realised_pnl": "0", "unrealised_pnl": "0", "marks": {}}
+        journal.append("equity", equity, NOON)  # the account holds 100,000: 10.7 % less
+        journal.append("violation", {"code": "SLIPPAGE", "message": "m", "symbol": "XOM"}, NOON)
+    ExecutionGuard.get_instance(live).set_limit("drawdown_reduce_only_percent", "off")
+    code, said = told("decision-matrices")
+    assert (code, said["verdict"]) == (11, "STOP")
+    fired = {one["matrix"]: one for one in said["decisions"]}
+    assert fired["Drawdown"]["fired"] == "reduce_only"
+    assert fired["Drawdown"]["automatic"] == "nothing: drawdown_reduce_only_percent is off"
+    assert fired["Violation"]["fired"] == "SLIPPAGE"
+    assert told("decision-matrices", "slippage")[1]["decisions"][0]["fired"] == "unknown"
+    assert told("decision-matrices", "slipage")[0] == 2
