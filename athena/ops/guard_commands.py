@@ -157,7 +157,7 @@ def _show_order(found: OrderCheck) -> None:
         console.print(f"  recommended: {violation(refused.code).row.recommended}", markup=False)
     if found.limits:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for heading in ("limit", "value", "with this order", "headroom", ""):
+        for heading in ("limit", "value", "compared", "headroom", ""):
             table.add_column(heading, justify="left" if heading in {"limit", ""} else "right")
         binds = found.binds
         for line in found.limits:
