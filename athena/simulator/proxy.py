@@ -119,13 +119,18 @@ class FaultProxy:
             connection.close()
 
     async def _carry(self, way: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """All bytes one way, in order, each as late and as slow as it is to be; then the end."""
+        """All bytes one way, in order, each as late and as slow as it is to be; then the end, as it was: FIN or RST."""
         loop = asyncio.get_running_loop()
+        ended_by: list[OSError] = []
         waiting: asyncio.Queue[tuple[bytes, float]] = asyncio.Queue(64)
 
         async def read() -> None:
             while True:
-                data = await reader.read(CHUNK_BYTES)
+                try:
+                    data = await reader.read(CHUNK_BYTES)
+                except OSError as error:
+                    ended_by.append(error)
+                    data = b""
                 await waiting.put((data, loop.time() + self.latency_seconds))
                 if not data:
                     return
@@ -137,6 +142,8 @@ class FaultProxy:
                     await asyncio.sleep(early)
                 if not data:
                     await self._flowing[way].wait()
+                    if ended_by:
+                        raise ended_by[0]
                     with suppress(OSError):
                         writer.write_eof()
                     return

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
+import struct
 import time
 from collections.abc import Iterator
 
 import pytest
 import requests
-from websockets.exceptions import ConnectionClosedError
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
 from athena.errors import SimulatorError
 from athena.simulator.proxy import FaultProxy
 from tests.faults.conftest import Venue, alpaca
+from tests.simulator.conftest import eventually
 from tests.support.proxy import RunningProxy, running_proxy
-from tests.support.simulator import RunningSimulator
+from tests.support.simulator import KEY, SECRET, RunningSimulator
 
 
 @pytest.fixture
@@ -62,6 +66,24 @@ def test_half_open_is_silence_without_an_end(simulator: RunningSimulator, proxy:
         assert proxy.proxy.accepted == accepted + 1
         proxy.do(proxy.proxy.heal)
         assert Venue(proxy.url).get("/v2/clock").ok
+
+
+def test_a_dead_client_keeps_its_slot_until_the_network_heals(simulator: RunningSimulator, proxy: RunningProxy) -> None:
+    """The venue does not hear of a client's end either: its only trading connection stays taken, and then is free."""
+    slots = simulator.server.trade_stream.connections
+    with connect(f"{proxy.ws}/stream", proxy=None, close_timeout=0.1) as websocket:
+        websocket.send(json.dumps({"action": "auth", "key": KEY, "secret": SECRET}))
+        websocket.recv(timeout=5)
+        proxy.do(proxy.proxy.half_open)
+        websocket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        websocket.socket.shutdown(socket.SHUT_RDWR)
+        websocket.socket.close()
+    with pytest.raises(InvalidStatus) as caught, connect(f"{simulator.ws}/stream", proxy=None):
+        pass
+    assert caught.value.response.status_code == 429
+    assert len(slots) == 1
+    proxy.do(proxy.proxy.heal)
+    eventually(lambda: not slots, "the slot is still taken")
 
 
 def test_requests_pass_and_answers_do_not(simulator: RunningSimulator, proxy: RunningProxy) -> None:
