@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from athena.config import Settings
-from athena.errors import SettingsError
+from athena.errors import AthenaError, SettingsError
 from athena.live.execution_guard import ExecutionGuard
 from athena.model import Mode, Scope
+
+FIRST_QUOTES_SECONDS = 5.0
 
 
 def halt(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -74,7 +77,8 @@ def close_position(settings: Settings, arguments: argparse.Namespace) -> int:
 def start_market_data(settings: Settings, arguments: argparse.Namespace) -> int:
     """Have the engine subscribe to symbols and answer with their first quotes."""
     symbols = list(arguments.symbols or settings.symbols)
-    return _show(arguments, _ask(settings, "subscribe", {"symbols": symbols}, arguments.timeout))
+    told = _ask(settings, "subscribe", {"symbols": symbols}, arguments.timeout)
+    return _show(arguments, {**told, "first_quotes": _quotes(settings, symbols)})
 
 
 def reconcile(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -104,19 +108,46 @@ def _ask(settings: Settings, name: str, asked: dict[str, Any], timeout: float) -
 
     journal = Journal.open(settings.journal_path, actor=f"operator {settings.operator}")
     try:
-        return dict(request_sync(journal, name, asked, timeout))
+        answer = request_sync(journal, name, asked, timeout)
     finally:
         journal.close()
+    if not answer.ok and name != "reconcile":  # a difference found is an answer too
+        raise AthenaError(
+            f"{name.replace('_', ' ')} failed: {answer.message or 'the engine gave no reason'}", "athena status"
+        )
+    return dict(answer)
 
 
-def _show(arguments: argparse.Namespace, result: dict[str, Any]) -> int:
+def _show(arguments: argparse.Namespace, result: Mapping[str, Any]) -> int:
+    """The engine's answer: its sentence first, then what there is beside it."""
     if arguments.json:
-        print(json.dumps(result, default=str))
+        print(json.dumps(dict(result), default=str))
         return 0
+    print(result.get("message", "done"))
     for key, value in result.items():
         rows = value if isinstance(value, list) else [value]
-        print(f"{key.replace('_', ' ')}: " + ("none" if value == [] else "; ".join(_words(row) for row in rows)))
+        if key != "message" and value not in ([], {}, "", None):
+            print(f"  {key.replace('_', ' ')}: " + "; ".join(_words(row) for row in rows))
     return 0
+
+
+def _quotes(settings: Settings, symbols: list[str]) -> list[dict[str, str]]:
+    """The newest quote of each symbol as the engine left it, waiting some seconds for the first of each."""
+    import time
+
+    from athena.journal.journal import Journal
+
+    deadline = time.monotonic() + FIRST_QUOTES_SECONDS
+    marks = ", ".join("?" * len(symbols))
+    with Journal.open(settings.journal_path, actor="start-market-data", read_only=True) as journal:
+        while True:
+            rows = journal.query(f"SELECT symbol, bid, ask, venue_at FROM marks WHERE symbol IN ({marks})", symbols)
+            missing = set(symbols) - {row["symbol"] for row in rows}
+            if not missing or time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+    seen = [{row["symbol"]: f"{row['bid']} / {row['ask']} at {row['venue_at'][11:19]} UTC"} for row in rows]
+    return seen + [{symbol: "NO QUOTE YET"} for symbol in sorted(missing)]
 
 
 def _words(value: Any) -> str:
