@@ -78,7 +78,9 @@ def start_market_data(settings: Settings, arguments: argparse.Namespace) -> int:
     """Have the engine subscribe to symbols and answer with their first quotes."""
     symbols = list(arguments.symbols or settings.symbols)
     told = _ask(settings, "subscribe", {"symbols": symbols}, arguments.timeout)
-    return _show(arguments, {**told, "first_quotes": _quotes(settings, symbols)})
+    quotes, missing = _quotes(settings, symbols)
+    _show(arguments, {**told, "first_quotes": quotes, "no_quote_yet": missing})
+    return 10 if missing else 0
 
 
 def reconcile(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -131,8 +133,8 @@ def _show(arguments: argparse.Namespace, result: Mapping[str, Any]) -> int:
     return 0
 
 
-def _quotes(settings: Settings, symbols: list[str]) -> list[dict[str, str]]:
-    """The newest quote of each symbol as the engine left it, waiting some seconds for the first of each."""
+def _quotes(settings: Settings, symbols: list[str]) -> tuple[list[dict[str, str]], list[str]]:
+    """The newest quote of each symbol as the engine left it, waiting some seconds; and the symbols without any."""
     import time
 
     from athena.journal.journal import Journal
@@ -147,7 +149,7 @@ def _quotes(settings: Settings, symbols: list[str]) -> list[dict[str, str]]:
                 break
             time.sleep(0.1)
     seen = [{row["symbol"]: f"{row['bid']} / {row['ask']} at {row['venue_at'][11:19]} UTC"} for row in rows]
-    return seen + [{symbol: "NO QUOTE YET"} for symbol in sorted(missing)]
+    return seen, sorted(missing)
 
 
 def _words(value: Any) -> str:
