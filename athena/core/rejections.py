@@ -109,6 +109,8 @@ _VIOLATIONS: tuple[tuple[tuple[str, ...], str, Severity, str, str], ...] = (
     (("GUARD_UNSURE", "GUARD_BUSY", "JOURNAL_FAILED"), "the guard could not be sure", _S,
      "`athena guard-state-check`; check disk and journal.", _REFUSED),
     (("INVALID_ORDER",), "not an order", _A, "Mend the strategy: the message says what is wrong.", _REFUSED),
+    (("RECONCILIATION",), "our books and the venue's differ", _S, "Read the evidence: `athena broker-reconciliation`.",
+     "what differs halts until the books agree again; the halt is lifted by itself"),
     (("DISCONNECTED",), "the venue was gone too long", _S, "`athena check-brokers`.",
      "everything halts until it is back and reconciled (max_disconnect_seconds)"),
 )  # fmt: skip
