@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from athena.config import Settings
 from athena.core.portfolio import Portfolio
+from athena.live.amending import AMENDED, amend
 from athena.live.brokers.base import (
     Broker,
     OrderUpdated,
@@ -53,7 +54,7 @@ from athena.live.reconciler import Reconciler
 from athena.live.strategies.base import Strategy
 from athena.live.venue_clock import FollowedClock, Now, Session
 from athena.live.verdict import Approved, Verdict
-from athena.model import Clock, Fill, OrderIntent, OrderStatus, Origin, Quote
+from athena.model import Clock, Fill, Order, OrderIntent, OrderStatus, Origin, Quote
 
 if TYPE_CHECKING:
     from athena.journal.journal import Journal
@@ -108,9 +109,8 @@ class Engine:
             case TradeReceived(trade):
                 self.market.on_trade(trade)
                 self.guard.on_trade(trade)
-            case OrderUpdated(order, _, fill, at):
-                nbbo = self.market.nbbo_before(fill.symbol, fill.at) if fill else None
-                self.follow_up(self.book.take(order, fill, "stream", at, nbbo), nbbo)
+            case OrderUpdated(order, word, fill, at):
+                self._on_update(order, word, fill, at)
             case Tick(monotonic):
                 self.duties.tick(monotonic)
             case ClockRead(reading, asked, answered):
@@ -166,10 +166,19 @@ class Engine:
         if isinstance(verdict, Approved):
             self.book.expect(intent, datetime.now(UTC), self.clock.now())
             if not self.emit(Submit(verdict)):
-                self._concluded(intent.client_order_id, OrderStatus.NOT_SENT, "the order lane is full")
+                self.conclude(intent.client_order_id, OrderStatus.NOT_SENT, "the order lane is full")
         return verdict
 
     # ----------------------------------------------------------------------------------------------- orders, truth back
+
+    def _on_update(self, order: Order, word: str, fill: Fill | None, at: datetime) -> None:
+        if word in AMENDED:
+            for item in amend(self, order):
+                self.journal.append("note", {"text": f"{word}: {item.evidence}; {item.action}"}, at)
+            self.emit(Reconcile(f"{word} of {order.symbol}", 0.2))
+            return
+        nbbo = self.market.nbbo_before(fill.symbol, fill.at) if fill else None
+        self.follow_up(self.book.take(order, fill, "stream", at, nbbo), nbbo)
 
     def follow_up(self, news: News, nbbo: Quote | None = None) -> None:
         """What follows from news that is journaled already."""
@@ -190,7 +199,7 @@ class Engine:
         if answer.order is not None:
             self.follow_up(self.book.take(answer.order, None, "answer", answer.order.updated_at or self.clock.now()))
         elif answer.status is not None:
-            self._concluded(answer.client_order_id, answer.status, answer.error)
+            self.conclude(answer.client_order_id, answer.status, answer.error)
             if answer.status is OrderStatus.UNKNOWN:
                 self.resolve(self.book.get(answer.client_order_id))
 
@@ -203,9 +212,10 @@ class Engine:
             if event.order.filled_quantity:
                 self.emit(Reconcile("an unanswered order was found filled"))
         elif not event.unresolved:
-            self._concluded(event.client_order_id, OrderStatus.NOT_SENT, "the venue has no order of this id")
+            self.conclude(event.client_order_id, OrderStatus.NOT_SENT, "the venue has no order of this id")
 
-    def _concluded(self, client_order_id: str, status: OrderStatus, error: str) -> None:
+    def conclude(self, client_order_id: str, status: OrderStatus, error: str) -> None:
+        """Journal what we concluded of an order ourselves, and let the guard know."""
         order = self.book.settle(client_order_id, status, error, "engine", self.clock.now())
         self.guard.on_order(order)
 
@@ -277,6 +287,14 @@ class Engine:
     def is_open(self) -> bool:
         """True once the books were compared with the venue and news comes in as it happens."""
         return self._buffer is None
+
+    def booked(self, fill: Fill) -> None:
+        """A correction was journaled: the books follow, and it is nobody's execution to judge."""
+        self.fills_seen[fill.symbol] = self.fills_seen.get(fill.symbol, 0) + 1
+        self.portfolio.apply_fill(fill)
+        self.deciders.holdings.trade(fill.strategy, fill.symbol, fill.signed_quantity, fill.price)
+        book = self.guard.gate.book
+        book.take(book.of(fill.symbol), fill.signed_quantity, fill.price)
 
     def own_fills(self, fill: Fill, source: str) -> bool:
         """Take in an execution that reconciliation found; True when it was new."""

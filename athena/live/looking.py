@@ -44,7 +44,8 @@ class Looker:
         async with self._busy:
             asked, after = engine.clock.now(), engine.reconciler.after()
             try:
-                look = await take_look(engine.broker, after, self._answered_open, lambda: engine.fills_seen)
+                doubtful = engine.reconciler.doubtful()
+                look = await take_look(engine.broker, after, self._answered_open, lambda: engine.fills_seen, doubtful)
                 done = ReconciliationDone(trigger, look, asked_venue_at=asked)
             except (AthenaError, TimeoutError) as error:
                 done = ReconciliationDone(trigger, None, str(error) or type(error).__name__, asked)

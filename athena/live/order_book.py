@@ -120,6 +120,8 @@ class OrderBook:
             if fresh is not None:
                 tx.append("fill", fill_payload(fresh, source, nbbo), fresh.at)
             tx.append("order.updated", order_payload(order, strategy, source), venue_at)
+            if known is None and strategy == EXTERNAL:
+                tx.append("note", {"text": f"{_told(order)}: not Athena's, it counts in the exposure"}, venue_at)
         self._refresh(order.client_order_id, fresh)
         return News(order, fresh, strategy)
 
@@ -214,6 +216,12 @@ class OrderBook:
 
     def _has(self, execution_id: str) -> bool:
         return self._journal.one("SELECT 1 FROM fills WHERE execution_id = ?", (execution_id,)) is not None
+
+
+def _told(order: Order) -> str:
+    price = "" if order.limit_price is None else f" at {order.limit_price:f}"
+    what = f"{order.side.value} {order.quantity or order.notional} {order.symbol} {order.type.value}{price}"
+    return f"an order from outside, {order.client_order_id} ({what}), is {order.status.value}"
 
 
 def order_payload(order: Order, strategy: str, source: str) -> dict[str, Any]:

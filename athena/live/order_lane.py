@@ -1,4 +1,4 @@
-"""The way out: the one task that sends orders, beside it the one that cancels, and the search for lost answers.
+"""The way out: a task that sends orders, one that sends operators' exits, one that cancels; the search for answers.
 
 The guard's send word is held exactly while a send is under way. Nothing is ever sent twice: what went unanswered is
 looked up by its client order id.
@@ -14,7 +14,7 @@ from athena.errors import AmbiguousSubmission, AthenaError, BrokerUnavailable, O
 from athena.live.brokers.base import Broker
 from athena.live.events import Cancel, CancelAnswered, Event, OrderResolved, Resolve, SubmissionAnswered, Submit
 from athena.live.execution_guard import ExecutionGuard
-from athena.model import OrderStatus
+from athena.model import OrderStatus, Purpose
 
 LANE_SIZE = 256
 LOOKUP_SECONDS = 30.0  # an unanswered order is looked for this long; reconciliation goes on after that
@@ -23,37 +23,42 @@ PAUSE_SECONDS_MAX = 5.0
 
 
 class OrderLane:
-    """Bounded queues of sends and cancels with one task each, so that a cancel never waits behind a slow send."""
+    """Bounded queues with one task each, so that neither an exit nor a cancel ever waits behind a send that hangs."""
 
     def __init__(self, broker: Broker, guard: ExecutionGuard, answer: Callable[[Event], None]) -> None:
         self._broker, self._guard, self._answer = broker, guard, answer
         self._sends: asyncio.Queue[Submit] = asyncio.Queue(LANE_SIZE)
+        self._exits: asyncio.Queue[Submit] = asyncio.Queue(LANE_SIZE)
         self._cancels: asyncio.Queue[Cancel] = asyncio.Queue(LANE_SIZE)
-        self._pause_until = 0.0
 
     def put(self, action: Submit | Cancel) -> bool:
         """False when the lane is full: the action was not taken."""
         try:
-            if isinstance(action, Submit):
-                self._sends.put_nowait(action)
-            else:
+            if isinstance(action, Cancel):
                 self._cancels.put_nowait(action)
+            elif action.approved.intent.purpose is Purpose.EXIT:
+                self._exits.put_nowait(action)
+            else:
+                self._sends.put_nowait(action)
         except asyncio.QueueFull:
             return False
         return True
 
     @property
     def depths(self) -> dict[str, int]:
-        return {"sends": self._sends.qsize(), "cancels": self._cancels.qsize()}
+        return {"sends": self._sends.qsize(), "exits": self._exits.qsize(), "cancels": self._cancels.qsize()}
 
     async def run_sends(self) -> None:
+        await self._run(self._sends)
+
+    async def run_exits(self) -> None:
+        await self._run(self._exits)
+
+    async def _run(self, queue: asyncio.Queue[Submit]) -> None:
         while True:
-            action = await self._sends.get()
-            if (pause := self._pause_until - time.monotonic()) > 0:
-                await asyncio.sleep(pause)
-            answered, wait = await send(self._broker, self._guard, action)
-            self._pause_until = time.monotonic() + wait
+            answered, pause = await send(self._broker, self._guard, await queue.get())
             self._answer(answered)
+            await asyncio.sleep(pause)
 
     async def run_cancels(self) -> None:
         while True:

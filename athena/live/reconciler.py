@@ -1,24 +1,36 @@
-"""What the engine does with a look at the venue: take in what is certain, halt what keeps differing."""
+"""What the engine does with a look at the venue: take in what is certain, halt what keeps differing.
+
+A symbol's difference halts that symbol. A difference in cash halts nothing by itself, for positions and exposure are
+known all the same; but it makes the day's loss wrong by as much, so past a quarter of the loss limit everything halts.
+A reconciliation with any difference is not ok, and without an ok one nothing resumes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from athena.core.comparison import OURS, Kind
 from athena.journal.codec import from_text
+from athena.live import reconciliation as compare
+from athena.live.amending import amend
 from athena.live.events import Reconcile, ReconciliationDone
+from athena.live.order_book import EXTERNAL
 from athena.live.reconciliation import (
+    ACCOUNT,
     PERSISTS,
+    QUERY,
+    UNANSWERED,
     Break,
     Outcome,
     PersistentBreaks,
     VenueLook,
-    compare_cash,
-    compare_positions,
+    key_of,
 )
-from athena.model import BrokerState, OrderStatus, Origin, Scope
+from athena.model import ZERO, BrokerState, Order, OrderStatus, Origin, Scope
 
 if TYPE_CHECKING:
     from athena.live.engine import Engine
@@ -26,6 +38,8 @@ if TYPE_CHECKING:
 OVERLAP = timedelta(minutes=5)  # of venue time: clocks differ, and an execution may be listed late
 AGAIN_SECONDS = 1.0
 FAILED_AGAIN_SECONDS = 5.0
+STREAM_SECONDS = 2.0  # of machine time: an execution younger than this may still come by the stream
+LOSS_SHARE = Decimal("0.25")  # of the daily loss limit: more cash unexplained than this, and the limit judges fiction
 
 
 class Reconciler:
@@ -34,8 +48,10 @@ class Reconciler:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._persistent = PersistentBreaks()
+        self._recorded: set[str] = set()  # evidence of differences that are violations already
         self.last: Outcome | None = None
         self.count = 0
+        self.doubts: tuple[Break, ...] = ()  # what makes every outcome not ok, whatever the venue says
 
     def after(self) -> datetime | None:
         """Since when the venue is asked for fills: shortly before the last look that agreed, not before binding."""
@@ -47,14 +63,19 @@ class Reconciler:
         row = one("SELECT venue_at FROM reconciliations WHERE ok = 1 ORDER BY sequence DESC LIMIT 1")
         return start if row is None else max(start, from_text(row["venue_at"]) - OVERLAP)
 
+    def doubtful(self) -> set[str]:
+        """Symbols whose recent orders the next look asks for, one by one: shares differed; or, for cash, all held."""
+        found = self._persistent.symbols
+        return found | set(self._engine.fills_seen) | set(self._engine.held()) if self._persistent.cash else found
+
     def take(self, event: ReconciliationDone) -> None:
         """Journal what a look brought; its outcome is `last`."""
+        engine = self._engine
         if event.look is None:
-            failed = Break("query", "", "", "", event.error, "asked again; nothing was concluded")
+            failed = Break(QUERY, "", "", "", event.error, "asked again; nothing was concluded")
             outcome = Outcome(event.trigger, False, (failed,), {}, settled=False)
         else:
             outcome = self._compare(event.trigger, event.look)
-        engine = self._engine
         # Fills are asked for from the last agreeing look on, so its time must not be later than when it began.
         venue_at = engine.clock.now() if event.asked_venue_at is None else event.asked_venue_at
         engine.journal.append("reconciliation", outcome.payload(), venue_at)
@@ -64,31 +85,74 @@ class Reconciler:
 
     def _compare(self, trigger: str, look: VenueLook) -> Outcome:
         engine = self._engine
-        new_fills, new_flows = self._take_in(look)
+        repaired, new_fills, new_flows = self._take_in(look)
         engine.guard.on_account(look.account)
         moving = self._moving(look.fills_before)
-        found = compare_positions(engine.held(), look.positions, moving)
+        found = compare.compare_positions(engine.held(), look.positions, moving)
         if not moving:
-            found += compare_cash(engine.portfolio.cash, look.account.cash)
-        orders = self._order_breaks(look)
-        counts = self._persistent.count([*found, *orders], moving)
-        breaks = tuple(self._act(item, counts[item.kind, item.symbol]) for item in [*found, *orders])
-        self._lift({item.symbol for item in breaks} | moving, clean=not breaks and not moving)
-        settled = not moving and all(counts[item.kind, item.symbol] >= PERSISTS for item in breaks)
+            found += compare.compare_cash(engine.portfolio.cash, look.account.cash)
+        found += self._order_breaks(look) + compare.compare_account(look.account) + list(self.doubts)
+        counts = self._persistent.count(found, moving)
+        doubtful = {item.symbol for item in found if item.kind == Kind.QUANTITY} | moving
+        breaks, gone = [], []
+        for item in found:
+            persists = counts[key_of(item)] >= PERSISTS
+            if persists and item.kind == Kind.PHANTOM and item.symbol not in doubtful:
+                gone.append(self._forget(item))
+            else:
+                breaks.append(self._act(item) if persists else item)
+        self._lift({item.symbol for item in breaks if item.symbol} | moving, found, clean=not breaks and not moving)
+        settled = not moving and all(counts[key_of(item)] >= PERSISTS for item in breaks)
+        prices = compare.compare_prices(engine.portfolio.positions(), look.positions, moving)
         checked = {
             "orders": len(look.open_orders), "positions": len(look.positions), "fills": len(look.fills),
             "new_fills": new_fills, "new_cash_flows": new_flows, "cash": look.account.cash, "moving": sorted(moving),
+            "external": [order.client_order_id for order in engine.book if order.strategy == EXTERNAL],
+            "prices": [item.payload() for item in prices],
         }  # fmt: skip
-        return Outcome(trigger, not breaks and not moving, breaks, checked, settled)
+        mended = (*repaired, *gone)
+        return Outcome(trigger, not breaks and not moving, tuple(breaks), checked, settled, mended)
 
-    def _take_in(self, look: VenueLook) -> tuple[int, int]:
-        """What is certain, as events: orders as the venue has them, fills and cash flows we missed."""
-        engine, now = self._engine, self._engine.clock.now()
-        fills = 0
-        for order in [*look.open_orders, *(order for order in look.looked_up.values() if order is not None)]:
+    # ------------------------------------------------------------------------------------------------- what is certain
+
+    def _take_in(self, look: VenueLook) -> tuple[list[Break], int, int]:
+        """What is certain, as events: orders as the venue has them, fills, amendments and cash flows we missed."""
+        engine, now, repaired = self._engine, self._engine.clock.now(), []
+        looked_up = [order for order in look.looked_up.values() if order is not None]
+        for order in [*look.open_orders, *looked_up]:
+            if (item := self._unfollowed(order)) is not None:
+                repaired.append(item)
             engine.follow_up(engine.book.take(order, None, "reconciliation", order.updated_at or now))
+        fills = 0
+        speed = getattr(engine.clock, "speed", 1.0)
         for fill in look.fills:
-            fills += engine.own_fills(fill, "reconciliation")
+            if not engine.own_fills(fill, "reconciliation"):
+                continue
+            fills += 1
+            if (now - fill.at).total_seconds() > STREAM_SECONDS * speed:
+                told = f"{fill.side.value} {fill.quantity:f} at {fill.price:f}"
+                evidence = f"execution {fill.execution_id}, {told} at {fill.at:%H:%M:%S} UTC, never came by the stream"
+                repaired.append(Break(Kind.MISSING_FILL, fill.symbol, "none", told, evidence, "taken in"))
+        for order in look.doubted:
+            repaired += amend(engine, order)
+        flows = self._new_flows(look)
+        return repaired, fills, flows
+
+    def _unfollowed(self, order: Order) -> Break | None:
+        """An open order that our books do not have, or believed never sent; taking it in repairs that."""
+        engine, name = self._engine, order.client_order_id
+        row = engine.journal.one("SELECT status FROM orders WHERE client_order_id = ?", (name,))
+        if order.status.is_final or (row is not None and row["status"] != OrderStatus.NOT_SENT):
+            return None
+        told = f"{order.side.value} {order.quantity} {order.symbol}, {order.status.value}"
+        kind, whose = Kind.UNKNOWN_ORDER, "not ours"
+        if name.startswith(OURS):
+            kind, whose = Kind.ORPHAN, "Athena's by its name"
+        ours = "none" if row is None else str(row["status"])
+        return Break(kind, order.symbol, ours, told, f"order {name} is {whose}", "followed; it counts in the exposure")
+
+    def _new_flows(self, look: VenueLook) -> int:
+        engine = self._engine
         known = {row["id"] for row in engine.journal.query("SELECT id FROM cash_flows")} if look.cash_flows else set()
         flows = [flow for flow in look.cash_flows if flow.id not in known]
         for flow in flows:
@@ -96,7 +160,15 @@ class Reconciler:
             engine.journal.append("cash_flow", {name: getattr(flow, name) for name in names}, flow.at)
             engine.portfolio.apply_cash_flow(flow)
             engine.guard.on_cash_flow(flow)
-        return fills, len(flows)
+        return len(flows)
+
+    def _forget(self, item: Break) -> Break:
+        """An order the venue, asked by its id in look after look, does not have, while the shares agree: it is gone."""
+        why = "unknown to the venue, asked by its id; the position agrees without it"
+        self._engine.conclude(item.difference, OrderStatus.CANCELED, why)
+        return replace(item, action="settled as canceled")
+
+    # --------------------------------------------------------------------------------------------------- what is not
 
     def _moving(self, before: Mapping[str, int]) -> set[str]:
         seen = self._engine.fills_seen
@@ -108,45 +180,66 @@ class Reconciler:
             tracked = engine.book.get(name)
             if order is None and tracked is not None and tracked.status.is_open and tracked.answered:
                 text, status = f"our open order {name} is unknown to the venue", tracked.status.value
-                breaks.append(Break("phantom order", tracked.symbol, status, "none", text, difference=name))
+                breaks.append(Break(Kind.PHANTOM, tracked.symbol, status, "none", text, difference=name))
         for order in look.open_orders:
             if engine.book.get(order.client_order_id) is None:  # final here, open there
                 name, theirs = order.client_order_id, order.status.value
                 ours = engine.book.order(name).status.value
                 text = f"order {name} is {ours} in our books and open at the venue"
-                breaks.append(Break("reopened order", order.symbol, ours, theirs, text, difference=name))
+                breaks.append(Break(Kind.ORPHAN, order.symbol, ours, theirs, text, difference=name))
         for tracked in engine.book.unanswered():
             if tracked.status is OrderStatus.UNKNOWN or tracked.resolving:
                 text = f"order {tracked.client_order_id} was sent and no answer was found yet"
-                name = tracked.client_order_id
-                breaks.append(
-                    Break("unanswered order", tracked.symbol, tracked.status.value, "", text, "looked up", name)
-                )
+                name, status = tracked.client_order_id, tracked.status.value
+                breaks.append(Break(UNANSWERED, tracked.symbol, status, "", text, "looked up", name))
         return breaks
 
-    def _act(self, item: Break, times: int) -> Break:
-        """Halt the symbol of a difference that persists; an order that is being searched for has its own time."""
+    def _act(self, item: Break) -> Break:
+        """Halt for a difference that persists; an order that is being searched for has its own time."""
         engine = self._engine
         searched = engine.book.get(item.difference)
-        if times < PERSISTS or not item.symbol or (searched is not None and searched.resolving):
+        if searched is not None and searched.resolving:
             return item
+        scope, target = (Scope.SYMBOL, item.symbol) if item.symbol else (Scope.GLOBAL, "")
+        if not (item.symbol or item.kind == ACCOUNT or self._judges_fiction(item)):
+            self._record(item, "reported; it blocks a resume")
+            return item
+        halted = f"{target or 'everything'} is halted"
         standing = any(
-            halt.origin is Origin.RECONCILIATION and halt.scope is Scope.SYMBOL and halt.target == item.symbol
+            halt.origin is Origin.RECONCILIATION and halt.scope is scope and halt.target == target
             for halt in engine.guard.halts()
         )
         if not standing:
             reason = f"{item.kind}: {item.evidence}; ours {item.ours or 'none'}, theirs {item.theirs or 'none'}"
-            engine.guard.halt(
-                reason, scope=Scope.SYMBOL, target=item.symbol, origin=Origin.RECONCILIATION, owner="engine"
-            )
-        return replace(item, action=f"{item.symbol} is halted")
+            engine.guard.halt(reason, scope=scope, target=target, origin=Origin.RECONCILIATION, owner="engine")
+            self._record(item, halted)
+        return replace(item, action=halted)
 
-    def _lift(self, doubtful: set[str], *, clean: bool) -> None:
+    def _judges_fiction(self, item: Break) -> bool:
+        """True when cash differs by so much that the daily loss limit no longer judges the day's loss."""
+        limit = self._engine.guard.limits()["max_daily_loss_dollars"]
+        if item.kind != Kind.CASH or not isinstance(limit, Decimal):
+            return False
+        return abs(Decimal(item.difference or ZERO)) > limit * LOSS_SHARE
+
+    def _record(self, item: Break, action: str) -> None:
+        """One violation for each difference that persists, not one a look."""
+        if item.evidence in self._recorded:
+            return
+        self._recorded.add(item.evidence)
+        facts = {"code": "RECONCILIATION", "message": item.evidence, "symbol": item.symbol, "action": action}
+        facts |= {"observed": item.theirs, "limit_value": item.ours}
+        self._engine.journal.append("violation", facts, self._engine.clock.now())
+
+    def _lift(self, doubtful: set[str], found: list[Break], *, clean: bool) -> None:
         """Lift reconciliation's own halts where the books agree again, and connectivity's after a clean look."""
         engine = self._engine
+        everything_doubtful = any(item.kind in (ACCOUNT, Kind.CASH) for item in found)
         for halt in engine.guard.halts():
-            if halt.origin is Origin.RECONCILIATION and halt.target not in doubtful:
+            if halt.origin is Origin.RECONCILIATION:
+                if halt.target in doubtful if halt.target else everything_doubtful:
+                    continue
                 why = "the books agree with the venue again"
-                engine.guard.lift(Origin.RECONCILIATION, why, scope=Scope.SYMBOL, target=halt.target)
+                engine.guard.lift(Origin.RECONCILIATION, why, scope=halt.scope, target=halt.target)
             if halt.origin is Origin.CONNECTIVITY and clean and engine.broker.state is BrokerState.CONNECTED:
                 engine.guard.lift(Origin.CONNECTIVITY, "reconnected, and the books agree with the venue")

@@ -7,12 +7,13 @@ certain (a missing fill, an order's state) is taken in as events; what differs i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from athena.core.comparison import Kind
 from athena.errors import BrokerUnavailable
 from athena.live.brokers.base import Broker
 from athena.model import ZERO, Account, CashFlow, Fill, Order, Position
@@ -20,12 +21,18 @@ from athena.model import ZERO, Account, CashFlow, Fill, Order, Position
 LOOK_SECONDS_MAX = 30.0
 LOOKUPS_MAX = 50
 CASH_TOLERANCE = Decimal("0.01")
+PRICE_TOLERANCE = Decimal("0.0001")  # of the price: averages are rounded
 PERSISTS = 2  # looks
+DOUBT_DAYS = timedelta(days=2)  # how far back the orders of a doubtful symbol are asked for
+UNANSWERED, ACCOUNT, QUERY, JOURNAL = "unanswered order", "account", "query", "journal"  # beside Kind's words
 
 
 @dataclass(frozen=True)
 class VenueLook:
-    """What the venue said in one look, all of it readable. `fills_before` is our count of fills when it began."""
+    """What the venue said in one look, all of it readable. `fills_before` is our count of fills when it began.
+
+    `doubted` are all recent orders of the symbols whose books differed in the look before.
+    """
 
     account: Account
     positions: tuple[Position, ...]
@@ -34,13 +41,14 @@ class VenueLook:
     fills: tuple[Fill, ...]
     cash_flows: tuple[CashFlow, ...]
     fills_before: Mapping[str, int] = field(default_factory=dict)
+    doubted: tuple[Order, ...] = ()
 
 
 @dataclass(frozen=True)
 class Break:
-    """One difference: its kind (position, cash, phantom order, reopened order, unanswered order, query), ours, theirs.
+    """One difference: its kind (`Kind`, or unanswered order, account, query, journal), ours, theirs, the evidence.
 
-    `action` is what was done about it.
+    `action` is what was done about it. `difference` stays the same as long as it is the same difference.
     """
 
     kind: str
@@ -52,7 +60,8 @@ class Break:
     difference: str = ""
 
     def payload(self) -> dict[str, str]:
-        return {name: getattr(self, name) for name in ("kind", "symbol", "ours", "theirs", "evidence", "action")}
+        names = ("kind", "symbol", "ours", "theirs", "evidence", "action")
+        return {name: str(getattr(self, name)) for name in names}
 
 
 async def take_look(
@@ -60,6 +69,7 @@ async def take_look(
     after: datetime | None,
     answered_open: Callable[[], Iterable[str]],
     fills_seen: Callable[[], Mapping[str, int]] = dict,
+    doubtful: Collection[str] = (),
 ) -> VenueLook:
     """Ask the venue everything once. Raises BrokerError when any part cannot be had in full.
 
@@ -72,15 +82,21 @@ async def take_look(
         open_orders = await broker.get_orders("open")
         listed = {order.client_order_id for order in open_orders}
         looked_up = {name: await broker.get_order(name) for name in sorted(ours - listed)[:LOOKUPS_MAX]}
+        doubted: Iterable[Order] = ()
+        if doubtful and after is not None:
+            doubted = await broker.get_orders("all", after - DOUBT_DAYS, sorted(doubtful))
         positions = await broker.get_positions()
         account = await broker.get_account()
         flows = await broker.get_cash_flows(after)
         fills = await broker.get_fills(after)
-    for rows, what in ((open_orders, "orders"), (positions, "positions"), (fills, "fills"), (flows, "cash flows")):
+    orders = (open_orders, "orders"), (doubted, "orders")
+    for rows, what in (*orders, (positions, "positions"), (fills, "fills"), (flows, "cash flows")):
         if unreadable := getattr(rows, "unreadable", ()):
             first = unreadable[0]
             raise BrokerUnavailable(f"{len(unreadable)} {what} of the venue cannot be read: {first.reason}.")
-    return VenueLook(account, tuple(positions), tuple(open_orders), looked_up, tuple(fills), tuple(flows), before)
+    return VenueLook(
+        account, tuple(positions), tuple(open_orders), looked_up, tuple(fills), tuple(flows), before, tuple(doubted)
+    )
 
 
 def compare_positions(ours: Mapping[str, Decimal], theirs: Iterable[Position], moving: set[str]) -> list[Break]:
@@ -92,7 +108,22 @@ def compare_positions(ours: Mapping[str, Decimal], theirs: Iterable[Position], m
         if mine != other:
             evidence = f"our fills add up to {mine:f} shares, the venue reports {other:f}, and no fill explains it"
             difference = f"{other - mine:f}"
-            breaks.append(Break("position", symbol, f"{mine:f}", f"{other:f}", evidence, difference=difference))
+            breaks.append(Break(Kind.QUANTITY, symbol, f"{mine:f}", f"{other:f}", evidence, difference=difference))
+    return breaks
+
+
+def compare_prices(ours: Iterable[Position], theirs: Iterable[Position], moving: set[str]) -> list[Break]:
+    """Average prices that differ though the shares agree: told, and no break, for shares and dollars are the truth."""
+    venue = {position.symbol: position for position in theirs}
+    breaks = []
+    for mine in ours:
+        other = venue.get(mine.symbol)
+        if mine.symbol in moving or other is None or mine.quantity != other.quantity or not mine.quantity:
+            continue
+        own, told = mine.average_entry_price, other.average_entry_price
+        if abs(own - told) > max(CASH_TOLERANCE, told * PRICE_TOLERANCE):
+            evidence = f"{mine.quantity:f} shares cost {own:.4f} each by our fills, {told:.4f} by the venue"
+            breaks.append(Break(Kind.PRICE, mine.symbol, f"{own:.4f}", f"{told:.4f}", evidence, "told"))
     return breaks
 
 
@@ -101,45 +132,74 @@ def compare_cash(ours: Decimal, theirs: Decimal) -> list[Break]:
     if abs(difference) <= CASH_TOLERANCE:
         return []
     evidence = f"the venue reports {difference:+.2f} dollars more than fills and cash flows add up to"
-    return [Break("cash", "", f"{ours:.2f}", f"{theirs:.2f}", evidence, "reported", f"{difference:.2f}")]
+    return [Break(Kind.CASH, "", f"{ours:.2f}", f"{theirs:.2f}", evidence, "reported", f"{difference:.2f}")]
+
+
+def compare_account(account: Account) -> list[Break]:
+    """An account whose orders the venue refuses altogether."""
+    blocked = {"trading is blocked": account.trading_blocked, "the account is blocked": account.account_blocked}
+    return [
+        Break(ACCOUNT, "", "open", word, f"the venue says of account {account.account_number}: {word}", difference=word)
+        for word, is_so in blocked.items()
+        if is_so
+    ]
 
 
 class PersistentBreaks:
     """Counts how often the same difference was seen in a row; looks that skipped a symbol leave its count alone."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, str], tuple[str, int]] = {}
+        self._seen: dict[tuple[str, str, str], tuple[str, int]] = {}
 
-    def count(self, found: Iterable[Break], skipped: set[str]) -> dict[tuple[str, str], int]:
-        """Take one look's breaks in; how many looks each has now been there, unchanged."""
-        now: dict[tuple[str, str], tuple[str, int]] = {}
+    def count(self, found: Iterable[Break], skipped: set[str]) -> dict[tuple[str, str, str], int]:
+        """Take one look's breaks in; how many looks each has now been there, unchanged, by `key_of`."""
+        now: dict[tuple[str, str, str], tuple[str, int]] = {}
         for item in found:
-            key = (item.kind, item.symbol)
-            difference, times = self._seen.get(key, ("", 0))
-            now[key] = (item.difference, times + 1 if difference == item.difference else 1)
+            difference, times = self._seen.get(key_of(item), ("", 0))
+            now[key_of(item)] = (item.difference, times + 1 if difference == item.difference else 1)
         kept = {key: value for key, value in self._seen.items() if key[1] in skipped and key not in now}
         self._seen = now | kept
         return {key: value[1] for key, value in now.items()}
 
+    @property
+    def symbols(self) -> set[str]:
+        """The symbols whose shares differed in the last look."""
+        return {symbol for kind, symbol, _ in self._seen if kind == Kind.QUANTITY and symbol}
+
+    @property
+    def cash(self) -> bool:
+        return any(kind == Kind.CASH for kind, _, _ in self._seen)
+
+
+def key_of(item: Break) -> tuple[str, str, str]:
+    """What makes two breaks the same: kind, symbol, and the order where it is about one."""
+    about_order = item.kind not in (Kind.QUANTITY, Kind.CASH)
+    return str(item.kind), item.symbol, item.difference if about_order else ""
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one reconciliation found and did."""
+    """What one reconciliation found and did. `repaired` was certain and is in the books now; `ok` does not mind it."""
 
     trigger: str
     ok: bool
     breaks: tuple[Break, ...]
     checked: Mapping[str, Any]
     settled: bool = True  # False: look again soon, something was moving or seen for the first time
+    repaired: tuple[Break, ...] = ()
 
     def payload(self) -> dict[str, Any]:
         breaks = [item.payload() for item in self.breaks]
-        return {"trigger": self.trigger, "ok": self.ok, "breaks": breaks, "checked": dict(self.checked)}
+        checked = dict(self.checked) | {"repaired": [item.payload() for item in self.repaired]}
+        return {"trigger": self.trigger, "ok": self.ok, "breaks": breaks, "checked": checked}
 
     @property
     def message(self) -> str:
+        mended = f"; {len(self.repaired)} difference(s) were repaired" if self.repaired else ""
         if self.ok:
-            return "orders, fills, positions and cash agree with the venue"
+            return f"orders, fills, positions and cash agree with the venue{mended}"
         first = self.breaks[0] if self.breaks else None
         where = f" in {first.symbol}" if first and first.symbol else ""
-        return f"{len(self.breaks)} difference(s): {first.kind}{where}, {first.evidence}" if first else "not compared"
+        if first is None:
+            return f"not compared: orders were filling during the look{mended}"
+        return f"{len(self.breaks)} difference(s): {first.kind}{where}, {first.evidence}{mended}"

@@ -31,17 +31,12 @@ from athena.live.events import (
     TaskFailed,
     Tick,
 )
+from athena.live.execution_guard import Halt
 from athena.live.heartbeat import HEARTBEAT_SECONDS, Heartbeat
 from athena.live.looking import Looker
 from athena.live.order_lane import OrderLane, resolve
-from athena.live.startup import (
-    bind_account,
-    check_account,
-    engine_guard,
-    fail_stale_commands,
-    journal_start,
-    log_to_file,
-)
+from athena.live.starting import start
+from athena.live.startup import engine_guard, log_to_file
 from athena.live.strategies import make_strategies
 from athena.live.venue_clock import FollowedClock
 from athena.model import BrokerState
@@ -78,7 +73,9 @@ class Runner:
         self.lane = OrderLane(engine.broker, engine.guard, engine.process)
         self.heartbeat, self.desk, self.looker = Heartbeat(self), CommandDesk(self), Looker(engine)
         self.account_number, self.speed = "", 1.0
+        self.halt: Halt | None = None  # of this start
         self.subscribed: set[str] = set()
+        self.wrong_symbols: set[str] = set()  # configured, and not to be had at the venue
         self._state = "starting"
         self._stop_reason = ""
         self._stopped = asyncio.Event()
@@ -97,7 +94,7 @@ class Runner:
                 self._group = group
                 tasks = [group.create_task(self._supervised(name, body)) for name, body in self._early().items()]
                 try:
-                    await self._start()
+                    await self._begin()
                     tasks += [group.create_task(self._supervised(name, body)) for name, body in self._late().items()]
                     await self._stopped.wait()
                     await self._finish()
@@ -145,45 +142,19 @@ class Runner:
             await self.engine.broker.subscribe(sorted(wanted))
             self.subscribed = wanted
 
-    # ------------------------------------------------------------------------------------------------------------ start
-
-    async def _start(self) -> None:
-        """Listen first, then snapshot, backfill, compare; trading stays halted whatever comes out."""
-        engine, broker, journal = self.engine, self.engine.broker, self.engine.journal
-        account = await broker.get_account()
-        check_account(journal, engine.settings, account)
-        self.account_number = account.account_number
-        await self._read_clock()
-        await broker.connect(engine.process)
-        if journal.one("SELECT 1 FROM account") is None:
-            account = await bind_account(journal, engine.settings.venue, broker, engine.clock.now())
-        engine.portfolio = Portfolio.from_journal(journal)
-        halt = engine.guard.start()
-        engine.guarded = True
-        engine.guard.on_account(account)
-        if engine.session.reading is not None:
-            engine.guard.on_clock(engine.session.reading)
-        engine.load()
-        clean = journal_start(journal, engine.settings, self.speed, engine.clock.now())
-        engine.guard.start_guardian()
-        fail_stale_commands(journal)
-        await self.subscribe(self._wanted())
-        for tracked in engine.book.unanswered():
-            engine.resolve(tracked, at_start=True)
-        outcome = await self.looker.look("start")
-        engine.open_gates()
-        self._state = "running"
-        self.heartbeat.beat(self._state)
-        self.announce(
-            f"engine ready on {engine.settings.venue} account {self.account_number}: {outcome.message}; "
-            f"trading is halted ({halt.reason}) until: athena resume"
-            + ("" if clean else "; the last run ended uncleanly")
-        )
-
-    def _wanted(self) -> set[str]:
+    def wanted(self) -> set[str]:
+        """Every symbol to stream: configured, traded, held or ordered."""
         engine = self.engine
         symbols = set(engine.settings.symbols) | set(engine.held()) | {order.symbol for order in engine.book}
-        return symbols.union(*(strategy.symbols for strategy in engine.strategies))
+        return symbols.union(*(strategy.symbols for strategy in engine.strategies)) - self.wrong_symbols
+
+    async def _begin(self) -> None:
+        report = await start(self)
+        self._state = "running"
+        self.heartbeat.beat(self._state)
+        what = f"engine ready on {self.engine.settings.venue} account {self.account_number}"
+        why = self.halt.reason if self.halt else "the engine started"
+        self.announce(f"{what}: {report}; trading is halted ({why}) until: athena resume")
 
     # ------------------------------------------------------------------------------------------------------------ tasks
 
@@ -191,6 +162,7 @@ class Runner:
         return {
             "heartbeat": lambda: self._every(HEARTBEAT_SECONDS, self._beat),
             "sends": self.lane.run_sends,
+            "exits": self.lane.run_exits,
             "cancels": self.lane.run_cancels,
         }
 
@@ -254,8 +226,8 @@ class Runner:
     async def _follow_clock(self) -> None:
         while True:
             with suppress(AthenaError, TimeoutError):
-                await self._read_clock()
-                await self.subscribe(self._wanted())
+                await self.read_clock()
+                await self.subscribe(self.wanted())
             pause = CLOCK_SECONDS if self.speed <= 1 else CLOCK_SECONDS_FAST
             await until(self._session_over, pause)
             await asyncio.sleep(0.2)
@@ -263,7 +235,8 @@ class Runner:
     def _session_over(self) -> bool:
         return self.engine.session.is_over(self.engine.clock.now())
 
-    async def _read_clock(self) -> None:
+    async def read_clock(self) -> None:
+        """Read the venue's clock and follow it."""
         asked = time.monotonic()
         reading = await self.engine.broker.get_clock()
         self.speed = reading.speed

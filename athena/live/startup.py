@@ -72,11 +72,7 @@ def log_to_file(settings: Settings) -> None:
     log.setLevel(logging.INFO)
 
 
-def journal_start(journal: Journal, settings: Settings, speed: float, venue_at: datetime) -> bool:
-    """Record the start; False when the last engine of this journal ended without saying so."""
-    kinds = "('engine.started', 'engine.stopped')"
-    last = journal.one(f"SELECT kind FROM events WHERE kind IN {kinds} ORDER BY sequence DESC LIMIT 1")
-    clean = last is None or last["kind"] == "engine.stopped"
+def journal_start(journal: Journal, settings: Settings, speed: float, venue_at: datetime, *, clean: bool) -> None:
+    """Record the start; `clean` is False when the last engine of this journal ended without saying so."""
     facts = {"version": version("athena"), "safe_mode": settings.safe_mode, "speed": str(speed), "clean": clean}
     journal.append("engine.started", facts, venue_at)
-    return clean

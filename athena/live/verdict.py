@@ -84,6 +84,7 @@ class Code(StrEnum):
     SLIPPAGE = "SLIPPAGE"
     DRAWDOWN = "DRAWDOWN"
     DISCONNECTED = "DISCONNECTED"
+    RECONCILIATION = "RECONCILIATION"  # the books and the venue differ, look after look
     UNKNOWN = "UNKNOWN"  # written by a newer Athena
 
 

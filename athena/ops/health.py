@@ -9,12 +9,16 @@ import os
 import shutil
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from athena.analysis.assessment import Verdict
 from athena.config import Settings
-from athena.errors import AthenaError, BrokerError, JournalError
+from athena.errors import AthenaError, BrokerError, JournalError, SettingsError
 from athena.journal.journal import Journal
 from athena.live.brokers.base import BrokerHealth
+
+if TYPE_CHECKING:
+    from athena.live.strategies import Finding
 
 EXIT_CODES = {Verdict.OK: 0, Verdict.ATTENTION: 10, Verdict.STOP: 11, Verdict.UNKNOWN: 12}
 COLOURS = {Verdict.OK: "green", Verdict.ATTENTION: "yellow", Verdict.STOP: "red", Verdict.UNKNOWN: "magenta"}
@@ -75,18 +79,32 @@ def check_brokers(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def validate_strategies(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Check every configured strategy; exit 2 when one would not start."""
+    """Check every configured strategy, its symbols at the venue too; exit 2 when one would not start."""
     from athena.live.strategies import validate_strategies as validate
 
-    found = validate(settings)
+    found = [*validate(settings), _symbols(settings)]
     wrong = [finding for finding in found if not finding.ok]
     if arguments.json:
         print(json.dumps([asdict(finding) for finding in found], default=str))
     for finding in found if not arguments.json else ():
         print(f"{'ok   ' if finding.ok else 'WRONG'}  {finding.strategy:<16} {finding.message}")
-    if not found and not arguments.json:
-        print("no strategies configured; add [[strategies]] tables to athena.toml")
     return 2 if wrong else 0
+
+
+def _symbols(settings: Settings) -> Finding:
+    """What the venue says of the configured symbols; where it does not answer, that they were not checked."""
+    from athena.live.brokers.alpaca import AlpacaBroker
+    from athena.live.strategies import Finding, make_strategies
+    from athena.live.symbols import wrong_symbols
+
+    try:
+        wrong = asyncio.run(wrong_symbols(AlpacaBroker.get_instance(settings), settings, make_strategies(settings)))
+    except BrokerError as error:
+        return Finding("symbols", True, f"NOT CHECKED, the venue was not asked: {error.message}", error.hint)
+    except SettingsError as error:
+        return Finding("symbols", True, f"NOT CHECKED: {error.message}")
+    told = "; ".join(map(str, wrong)) or "every configured symbol is tradable at the venue"
+    return Finding("symbols", not wrong, told, "Mend athena.toml." if wrong else "")
 
 
 def look(settings: Settings) -> list[Component]:

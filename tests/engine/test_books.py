@@ -105,7 +105,7 @@ def test_a_difference_counts_only_while_it_is_the_same():
 
     def look(theirs, skipped=frozenset()):
         found = compare_positions({"AAPL": Decimal(5)}, [Position("AAPL", Decimal(theirs), Decimal(1))], set(skipped))
-        return breaks.count(found, set(skipped)).get(("position", "AAPL"))
+        return breaks.count(found, set(skipped)).get(("quantity", "AAPL", ""))
 
     assert [look(7), look(8), look(8, {"AAPL"}), look(8), look(5), look(8)] == [1, 1, None, 2, None, 1]
 

@@ -39,7 +39,7 @@ def test_a_morning_of_orders_fills_a_halt_an_exit_and_a_resume(trading):
     assert trading.orders()[-1] == ("scripted", "AAPL", "refused")
     trading.exit("AAPL", 10)
     assert trading.orders()[-1] == ("operator", "AAPL", "filled")
-    assert trading.engine.deciders.holdings.of("scripted", "AAPL") == 0
+    assert trading.engine.deciders.holdings.lot("scripted", "AAPL").quantity == 0
     assert trading.look().ok
     account = trading.exchange.accounts()[0].summary()
     assert trading.engine.portfolio.cash == account.cash
@@ -130,7 +130,7 @@ def test_a_difference_that_persists_halts_its_symbol_and_only_that_is_lifted_whe
     trading.go(10)
     trading.guard.halt("an operator's own")
     trading.broker.phantom_shares = Decimal(3)
-    assert trading.look().breaks[0].kind == "position"
+    assert trading.look().breaks[0].kind == "quantity"
     assert ("symbol", "AAPL", "reconciliation") not in trading.halts()
     outcome = trading.look()
     assert outcome.breaks[0].action == "AAPL is halted"
@@ -197,7 +197,7 @@ def test_a_restart_uses_no_decision_number_twice_and_fails_old_commands(tmp_path
     first.close()
     second = Trading(tmp_path, first)
     try:
-        assert second.engine.deciders.holdings.of("scripted", "AAPL") == 10
+        assert second.engine.deciders.holdings.lot("scripted", "AAPL").quantity == 10
         fail_stale_commands(second.journal)
         assert second.journal.one("SELECT status FROM commands")["status"] == "failed"
         second.strategy.wants = {"AAPL": (-10, None)}

@@ -83,6 +83,7 @@ class AlpacaRest:
 
     async def get_fills(self, after: datetime | None) -> Rows[Fill]:
         raw = await self._activities("/account/activities/FILL", {}, after)
+        raw = [row for row in raw if not (isinstance(row, dict) and wire.amends(row))]
         await self._learn_client_ids([row for row in raw if isinstance(row, dict)])
         return self._rows("fills", raw, lambda row: wire.fill(row, self._client_ids.get(str(row.get("order_id")), "")))
 

@@ -129,6 +129,12 @@ def fill(raw: Raw, client_order_id: str) -> Fill:
     )
 
 
+def amends(raw: Raw) -> bool:
+    """True for an activity that busts or corrects an earlier execution; the order says what is left of it."""
+    words = {raw.get("type"), raw.get("execution_type")}
+    return bool(words & {"trade_bust", "trade_correct"}) or bool(raw.get("previous_id"))
+
+
 def execution_id(broker_order_id: str, cumulative: Decimal) -> str:
     """One name for a fill, the same by stream and by activity: its order, and the order's filled quantity after it.
 

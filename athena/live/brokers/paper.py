@@ -206,7 +206,8 @@ class PaperBroker:
             raise
 
     async def get_fills(self, after: datetime | None) -> Rows[Fill]:
-        return Rows(self._fill(entry) for entry in self._activities(("FILL",), after))
+        found = self._activities(("FILL",), after)
+        return Rows(self._fill(entry) for entry in found if entry.previous_id is None)
 
     async def get_cash_flows(self, after: datetime | None) -> Rows[CashFlow]:
         found = self._activities(("CSD", "CSW"), after)
