@@ -132,7 +132,7 @@ def _shorten(body: str, gone: set[str]) -> str:
             made, place = made + body[place:line], rest.end()
         else:
             made, place = made + body[place : token.start()], end
-    return made + body[place:]
+    return re.sub(r",[ \t]+$", "", made + body[place:])  # no comma dangles on a list in one line
 
 
 def _without(table: Mapping[str, Any], gone: set[str]) -> dict[str, Any]:
