@@ -105,9 +105,9 @@ class Runner:
         except* Exception as several:
             raise several.exceptions[0] from None
         finally:
-            self.engine.guard.close()
-            with suppress(Exception):
+            with suppress(Exception):  # first the broker: its news needs a guard as long as it comes
                 await asyncio.wait_for(self.engine.broker.close(), 2.0)
+            self.engine.guard.close()
         return 0
 
     def stop(self, reason: str) -> None:
