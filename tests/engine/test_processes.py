@@ -158,3 +158,14 @@ def test_a_venue_that_goes_away_halts_by_itself_and_back_again_lifts_only_that(l
     wait_for(lambda: len(live.posts()) > sent, "trading to go on", 20)
     with live.journal() as journal:
         assert wait_for(lambda: request_sync(journal, "reconcile", timeout=20).ok, "books that agree")
+
+
+def test_a_graceful_stop_leaves_no_halt_but_the_starts_own(live):
+    """Stopped in the middle of a stream of quotes, the engine ends with 0 and blames nobody."""
+    for _ in range(3):
+        engine = live.start_ready()
+        engine.terminate()
+        assert engine.wait(20) == 0
+    with live.journal() as journal:
+        owners = [row["reason"] for row in journal.query("SELECT reason FROM halts WHERE origin != 'startup'")]
+    assert owners == []
