@@ -9,7 +9,6 @@ import argparse
 import asyncio
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from athena.analysis.assessment import Verdict
@@ -17,13 +16,13 @@ from athena.config import Settings
 from athena.core import comparison
 from athena.core.comparison import Finding
 from athena.core.portfolio import Portfolio
-from athena.errors import AthenaError, BrokerError, BrokerUnavailable, EngineNotRunning, JournalError, SettingsError
+from athena.errors import AthenaError, BrokerUnavailable, EngineNotRunning, JournalError, SettingsError
 from athena.journal.codec import from_text, to_text
 from athena.journal.journal import Journal
 from athena.live.brokers.base import Rows
 from athena.live.commands import request_sync, require_engine
 from athena.model import Account, Fill, Order, OrderStatus, Position
-from athena.ops.recovery_show import say, working
+from athena.ops.recovery_show import existing_journal, say, working
 
 if TYPE_CHECKING:
     from athena.live.brokers.alpaca_rest import AlpacaRest
@@ -62,11 +61,11 @@ def broker_reconciliation(settings: Settings, arguments: argparse.Namespace) -> 
 
 
 def _command(settings: Settings, arguments: argparse.Namespace, parts: set[str]) -> int:
-    with Journal.open(settings.journal_path, f"operator {settings.operator}") as journal:
+    with existing_journal(settings) as journal:
         engine, alive = _engine(journal)
         with working(arguments, f"asking {settings.venue} for {' and '.join(sorted(parts))}"):
             findings, facts = look_twice(settings, journal, parts, arguments.days)
-            answer = _ask_engine(journal) if alive else None
+            answer = _ask_engine(settings) if alive else None
     urgent = any(finding.urgent for finding in findings)
     verdict = Verdict.STOP if urgent else Verdict.ATTENTION if findings else Verdict.OK
     counts = [f"{len(facts.orders)} orders and {len(facts.fills)} fills since {facts.since:%Y-%m-%d %H:%M} UTC"]
@@ -191,17 +190,11 @@ def _engine(journal: Journal) -> tuple[str, bool]:
     return "engine: running", True
 
 
-def _ask_engine(journal: Journal) -> dict[str, Any]:
+def _ask_engine(settings: Settings) -> dict[str, Any]:
     """What a live engine finds by itself; a failure is told as such."""
     try:
-        result = request_sync(journal, "reconcile", timeout=30.0)
-    except BrokerError:
-        raise
+        with existing_journal(settings, read_only=False) as journal:
+            result = request_sync(journal, "reconcile", timeout=30.0)
     except AthenaError as error:
         return {"ok": False, "message": f"not answered: {error}"}
     return {"ok": result.ok, "message": result.message, "breaks": list(result.get("breaks", ()))}
-
-
-def dollars(amount: Decimal) -> str:
-    """Dollars and cents with their sign."""
-    return f"{'-' if amount < 0 else ''}${abs(amount):,.2f}"

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from athena.analysis.assessment import Verdict
 from athena.config import Settings
 from athena.core.portfolio import Portfolio
-from athena.errors import AthenaError, SettingsError
+from athena.errors import AthenaError, EngineNotRunning, SettingsError
 from athena.journal.journal import Journal
 from athena.live.commands import CommandResult, request_sync, require_engine
 from athena.live.execution_guard import ExecutionGuard
 from athena.model import ZERO, Mode, Order, OrderStatus
-from athena.ops.recovery_show import say, working
+from athena.ops.recovery_show import existing_journal, say, working
 
 if TYPE_CHECKING:
     from athena.live.brokers.alpaca import AlpacaBroker
@@ -53,7 +53,9 @@ def e2e_test(settings: Settings, arguments: argparse.Namespace) -> int:
     """Run the order life; exit 0 when every step is proven, 10 when the guard refused it, 11 when one failed."""
     if settings.venue == "live":
         raise SettingsError("e2e-test is refused on a live account: it trades.", "Run it with ATHENA_VENUE=paper.")
-    with Journal.open(settings.journal_path, f"operator {settings.operator}") as journal:
+    if not settings.journal_path.exists():
+        raise EngineNotRunning("engine: not running, and it never ran here.", "Start it: athena engine.")
+    with existing_journal(settings, read_only=False) as journal:
         require_engine(journal)
         with working(arguments, "end-to-end test") as now:
             life = OrderLife(settings, journal, now)

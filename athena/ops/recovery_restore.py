@@ -21,7 +21,7 @@ from athena.journal.snapshots import snapshot_now
 from athena.live.engine_lock import EngineLock
 from athena.model import NEW_YORK, ZERO, Account, CashFlow, Fill, Position
 from athena.ops.recovery import check_account, whole
-from athena.ops.recovery_show import Table, say, working
+from athena.ops.recovery_show import Table, existing_journal, say, working
 
 _TRIES = 5
 _UNREACHED = "not asked"
@@ -47,10 +47,10 @@ def restore_portfolio(settings: Settings, arguments: argparse.Namespace) -> int:
     if arguments.apply and not arguments.reason:
         raise SettingsError("--apply needs --reason: it is recorded with each correction.", '--reason "WHY"')
     if not arguments.apply:
-        with Journal.open(settings.journal_path, f"operator {settings.operator}", read_only=True) as journal:
+        with existing_journal(settings) as journal:
             return _restore(settings, arguments, journal, moment)
     # An engine keeps its books in memory: none may run, or it would not know of a correction.
-    with EngineLock(settings.folder), Journal.open(settings.journal_path, f"operator {settings.operator}") as journal:
+    with existing_journal(settings, read_only=False) as journal, EngineLock(settings.folder):
         return _restore(settings, arguments, journal, moment)
 
 
@@ -200,9 +200,9 @@ def rebuild_equity_curve(settings: Settings, arguments: argparse.Namespace) -> i
     Exit 0 when nothing differs (any more), 10 when something does.
     """
     if not arguments.apply:
-        with Journal.open(settings.journal_path, f"operator {settings.operator}", read_only=True) as journal:
+        with existing_journal(settings) as journal:
             return _rebuild(settings, arguments, journal)
-    with EngineLock(settings.folder), Journal.open(settings.journal_path, f"operator {settings.operator}") as journal:
+    with existing_journal(settings, read_only=False) as journal, EngineLock(settings.folder):
         return _rebuild(settings, arguments, journal)
 
 

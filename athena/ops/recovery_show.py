@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from athena.analysis.assessment import Verdict
+from athena.config import Settings
+from athena.errors import JournalError
+from athena.journal.journal import Journal
 from athena.ops.health import COLOURS, EXIT_CODES
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
@@ -16,6 +19,13 @@ Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
 ROWS_MAX = 40
 SHORT = 12
 PIPE_WIDTH = 160
+
+
+def existing_journal(settings: Settings, *, read_only: bool = True) -> Journal:
+    """The journal there is: recovery never makes a new one. Raises JournalError when there is none."""
+    if not settings.journal_path.exists():
+        raise JournalError(f"there is no journal at {settings.journal_path}.", "Check --home and --account.")
+    return Journal.open(settings.journal_path, f"operator {settings.operator}", read_only=read_only)
 
 
 @contextmanager

@@ -11,9 +11,8 @@ from athena.config import Settings
 from athena.errors import SettingsError
 from athena.journal import snapshots
 from athena.journal.head import check_heads, read_heads, record_head
-from athena.journal.journal import Journal
 from athena.ops.health import words
-from athena.ops.recovery_show import Table, say, working
+from athena.ops.recovery_show import Table, existing_journal, say, working
 
 _HEADINGS = ("file", "taken (UTC)", "last event", "MB", "why")
 
@@ -29,7 +28,7 @@ def snapshot(settings: Settings, arguments: argparse.Namespace) -> int:
         return say(arguments, verdict, told, {"snapshots": [s.to_dict() for s in found]}, [("", _HEADINGS, rows)], then)
     began = time.monotonic()
     with (
-        Journal.open(settings.journal_path, f"operator {settings.operator}", read_only=True) as journal,
+        existing_journal(settings) as journal,
         working(arguments, "copying the journal and reading the copy through"),
     ):
         before = {one.path for one in snapshots.list_snapshots(folder)}
@@ -81,8 +80,7 @@ def verify_journal(settings: Settings, arguments: argparse.Namespace) -> int:
     `--accept-head REASON` records, after that, that the journal as it is now is the one to go on with.
     """
     reason = arguments.accept_head
-    actor = f"operator {settings.operator}" if reason else "verify-journal"
-    with Journal.open(settings.journal_path, actor, read_only=not reason) as journal:
+    with existing_journal(settings, read_only=not reason) as journal:
         with working(arguments, "reading every page and folding the events again"):
             found = journal.verify()
             heads = check_heads(journal, settings) if found.first_broken is None else None

@@ -1,0 +1,101 @@
+"""Each difference between journal and venue has its kind, its evidence, and its urgency."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from athena.core import comparison
+from athena.core.comparison import Kind
+from athena.model import Fill, Order, OrderStatus, OrderType, Position, Side, TimeInForce
+
+AT = datetime(2020, 3, 9, 14, 0, tzinfo=UTC)
+
+
+def order(name="athena-a-KO-1", status=OrderStatus.NEW, filled="0", price=None):
+    average = None if price is None else Decimal(price)
+    return Order(
+        name, "b1", "KO", Side.BUY, OrderType.LIMIT, TimeInForce.DAY, status, Decimal(10), Decimal(filled), average
+    )
+
+
+def row(status="new", filled="0", price=None, name="athena-a-KO-1"):
+    filled_as = {"filled_quantity": filled, "average_fill_price": price}
+    return filled_as | {"client_order_id": name, "status": status, "symbol": "KO"}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "kind", "urgent"),
+    [
+        (None, order("phone"), Kind.UNKNOWN_ORDER, True),
+        (None, order(), Kind.ORPHAN, True),
+        (row("canceled"), order(), Kind.ORPHAN, True),
+        (row("new"), order(status=OrderStatus.CANCELED), Kind.PHANTOM, False),
+        (row("filled", "10", "5"), order(status=OrderStatus.FILLED, filled="9", price="5"), Kind.QUANTITY, True),
+        (row("filled", "10", "5"), order(status=OrderStatus.FILLED, filled="10", price="5.5"), Kind.PRICE, False),
+        (None, order(status=OrderStatus.FILLED, filled="10", price="5"), Kind.ORPHAN, True),
+    ],
+)
+def test_orders_are_classified(ours, theirs, kind, urgent):
+    """By whose name it has, who follows it, and how much of it is filled."""
+    found = comparison.compare_orders({} if ours is None else {theirs.client_order_id: ours}, [theirs])
+    assert [(one.kind, one.urgent) for one in found] == [(kind, urgent)]
+    assert theirs.client_order_id in found[0].evidence
+    assert found[0].then
+
+
+def test_agreeing_orders_and_final_strangers_are_quiet():
+    """A stranger's order that ended without a share concerns nobody."""
+    mine = {"athena-a-KO-1": row("filled", "10", "5.000")}
+    assert comparison.compare_orders(mine, [order(status=OrderStatus.FILLED, filled="10", price="5")]) == []
+    assert comparison.compare_orders({}, [order("phone", OrderStatus.CANCELED)]) == []
+
+
+def test_an_open_order_the_venue_denies_is_a_phantom_and_one_that_was_not_asked_for_is_not():
+    """Only an answer proves an absence."""
+    rows = [row(), row(name="athena-a-KO-2")]
+    found = comparison.phantoms(rows, {"athena-a-KO-1": None})
+    assert [(one.kind, one.subject) for one in found] == [(Kind.PHANTOM, "athena-a-KO-1")]
+
+
+def test_fills_are_missing_phantom_or_different():
+    """By execution id; a correction is no fill and no phantom."""
+
+    def fill(identity, shares="10", price="5"):
+        return Fill(identity, "c1", "b1", "KO", Side.BUY, Decimal(shares), Decimal(price), AT)
+
+    def kept(shares="10", price="5", source="stream"):
+        return {"side": "buy", "quantity": shares, "price": price, "symbol": "KO", "at": "t", "source": source}
+
+    ours = {
+        "same": kept("10.0"),
+        "more": kept("11"),
+        "dear": kept(price="6"),
+        "ghost": kept(),
+        "c": kept(source="correction"),
+    }
+    found = comparison.compare_fills(ours, [fill("same"), fill("more"), fill("dear"), fill("new")])
+    assert {one.subject: one.kind for one in found} == {
+        "more": Kind.QUANTITY, "dear": Kind.PRICE, "new": Kind.MISSING_FILL, "ghost": Kind.PHANTOM,
+    }  # fmt: skip
+
+
+def test_positions_and_cash_to_the_share_and_the_cent():
+    """One share matters, half a cent does not."""
+    ours = [Position("KO", Decimal(5), Decimal("50.001")), Position("XOM", Decimal(-1), Decimal(40))]
+    theirs = [Position("KO", Decimal(5), Decimal(50)), Position("JPM", Decimal(2), Decimal(100))]
+    found = {one.symbol: (one.kind, one.ours, one.theirs) for one in comparison.compare_positions(ours, theirs)}
+    assert found == {"XOM": (Kind.QUANTITY, "-1", "0"), "JPM": (Kind.QUANTITY, "0", "2")}
+    assert comparison.compare_cash(Decimal("10.005"), Decimal(10)) == []
+    assert comparison.compare_cash(Decimal("10.02"), Decimal(10))[0].kind is Kind.CASH
+
+
+def test_what_moved_between_two_looks_is_not_a_finding():
+    """A fill on its way looks like a break once, and never twice alike."""
+    first = comparison.compare_positions(
+        [], [Position("KO", Decimal(1), Decimal(1)), Position("XOM", Decimal(3), Decimal(1))]
+    )
+    second = comparison.compare_positions(
+        [], [Position("KO", Decimal(2), Decimal(1)), Position("XOM", Decimal(3), Decimal(1))]
+    )
+    assert [one.symbol for one in comparison.persistent(first, second)] == ["XOM"]
