@@ -70,6 +70,17 @@ _TIMEOUT = option("--timeout", type=float, default=30.0, metavar="SECONDS", help
 _APPLY = option("--apply", action="store_true", help="do it; without, only show what would be done")
 _DAYS_BACK = option("--days", type=whole, default=7, help="orders and fills of so many days; default: 7")
 
+_DAY = option("--date", default="", metavar="YYYY-MM-DD", help="trading date; default: the latest")
+_WHY = option("--why", default="asked for at the command line", help="recorded with the report")
+_EXTRAS = (
+    option("--single-file", action="store_true", help="put all scripts into the page, for sending (5 MB)"),
+    option("--pdf", action="store_true", help="also print it to PDF; needs Chromium"),
+    option("--email", action="store_true", help="also write an .eml with tables and images"),
+)
+_KEEP_DAYS = option(
+    "--keep-days", type=int, default=None, metavar="N", help="delete runs made longer ago; the latest stay"
+)
+
 SECTIONS = ("Emergency response", "Daily operations", "Incident response", "Recovery", "The system itself")
 EMERGENCY, DAILY, INCIDENT, RECOVERY, SYSTEM = SECTIONS
 
@@ -149,9 +160,52 @@ COMMANDS = (
         DAILY,
         "render the day's report to reports/",
         "athena.ops.reports:daily_report",
+        (_DAY, _WHY, *_EXTRAS),
+    ),
+    Command(
+        "playbook",
+        DAILY,
+        "run one playbook headless and say its verdict",
+        "athena.ops.reports:playbook",
         (
-            option("--date", default="", metavar="YYYY-MM-DD", help="trading date; default: the latest"),
-            option("--why", default="asked for at the command line", help="recorded with the report"),
+            option("name", help="`athena playbooks` lists them"),
+            option(
+                "-p",
+                dest="parameter",
+                action="append",
+                default=[],
+                metavar="NAME=VALUE",
+                help="a parameter; repeatable",
+            ),
+            _WHY,
+            *_EXTRAS,
+        ),
+    ),
+    Command(
+        "playbooks",
+        DAILY,
+        "list the playbooks: what each answers, its parameters, its latest verdict",
+        "athena.ops.reports:playbooks",
+    ),
+    Command(
+        "render-all",
+        DAILY,
+        "run every playbook that only reads, in parallel",
+        "athena.ops.reports:render_all",
+        (_DAY, _WHY, _EXTRAS[0], _KEEP_DAYS),
+    ),
+    Command(
+        "reports",
+        DAILY,
+        "find a report: the latest, the latest good, as of a moment; or prune old ones",
+        "athena.ops.reports:reports",
+        (
+            option("name", nargs="?", default="", help="playbook; default: all, the latest first"),
+            option("--good", action="store_true", help="only runs that reached their verdict"),
+            option("--date", default="", metavar="YYYY-MM-DD", help="of this trading day"),
+            option("--as-of", default="", metavar="TIME", help="what was the latest at 'YYYY-MM-DD HH:MM' UTC"),
+            option("--number", type=int, default=20, metavar="N", help="how many to list"),
+            _KEEP_DAYS,
         ),
     ),
     Command(

@@ -75,10 +75,15 @@ def day_and_history(
     edge = [_et(curve.index[:1])[0], _et(curve.index[-1:])[0]]
     figure.update_xaxes(range=edge, tickformat="%H:%M", row=1, col=1, matches="x2", showticklabels=False)
     figure.update_xaxes(range=edge, tickformat="%H:%M", row=2, col=1)
+    if len(closes):  # matched date axes have no range of their own
+        pad = max(pd.Timedelta(hours=12), (closes.index[-1] - closes.index[0]) * 0.02)
+        ends = [str((closes.index[0] - pad).date()), str((closes.index[-1] + pad + pd.Timedelta(hours=12)).date())]
+        figure.update_xaxes(range=ends, row=3, col=1)
+        figure.update_xaxes(range=ends, row=4, col=1)
     figure.update_xaxes(type="date", tickformat="%-d %b %Y", nticks=6, row=3, col=1, matches="x4", showticklabels=False)
     figure.update_xaxes(type="date", tickformat="%-d %b %Y", nticks=6, row=4, col=1)
     figure.update_yaxes(tickformat=",.0f", nticks=5)
-    figure.update_yaxes(tickformat=".1f", row=4, col=1)
+    figure.update_yaxes(tickformat=".2~f", row=4, col=1)
     for note in figure.layout.annotations:
         note.update(x=0, xanchor="left", font_size=12)
     return figure

@@ -138,10 +138,11 @@ def template() -> Any:
 
 
 # In JupyterLab the colours follow its theme; elsewhere the reader's system.
-_LIGHT = (
-    "--ink:#1d242c;--soft:#5c6670;--line:#dfe3e8;--ground:#ffffff;--raise:#f6f7f9;--loss:#b02a3c;"
-    "--ok:#0b7a5b;--attention:#9a6200;--stop:#b3202f;--unknown:#5b6470"
-)
+LIGHT = {
+    "ink": "#1d242c", "soft": "#5c6670", "line": "#dfe3e8", "ground": "#ffffff", "raise": "#f6f7f9", "loss": "#b02a3c",
+    "ok": "#0b7a5b", "attention": "#9a6200", "stop": "#b3202f", "unknown": "#5b6470",
+}  # fmt: skip
+_LIGHT = ";".join(f"--{name}:{colour}" for name, colour in LIGHT.items())
 _DARK = (
     "--ink:#e6e9ed;--soft:#9ba5b0;--line:#313841;--ground:#14181d;--raise:#1c2229;--loss:#f08a95;"
     "--ok:#3cc79c;--attention:#f0b44c;--stop:#ff7b86;--unknown:#a9b3be"

@@ -13,7 +13,7 @@ from typing import Any
 
 from athena.errors import JournalError
 from athena.model import trading_date
-from athena.playbooks.registry import Playbook
+from athena.playbooks.playbook import Playbook
 
 SCHEMA = 1
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -84,7 +84,7 @@ def build(
             "source_sha256": hashlib.sha256(playbook.path.read_bytes()).hexdigest(),
             "journal_sequence": answer.get("facts", {}).get("sequence", sequence),
             "started_at": started_at.isoformat(timespec="seconds"),
-            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "finished_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "seconds": round(seconds, 2),
             "steps_seconds": {key: round(value, 2) for key, value in outcome["seconds"].items()},
             "athena": _version(),

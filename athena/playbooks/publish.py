@@ -1,106 +1,86 @@
-"""From a run's folder to the archive: secrets struck out, page made, files renamed into place, index renewed."""
+"""From a run's folder to the archive: compared with the run before, secrets struck out, renamed into place, indexed."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from athena.playbooks import pages
+from athena.playbooks.archive import Archive, Entry, stamp
+from athena.playbooks.changes import changes
 from athena.playbooks.secrets import redact
 
-SUFFIXES = ("ipynb", "html", "json")  # the result last: who finds it finds the rest
+_SUFFIXES = ("ipynb", "html", "json")
+_EMPTY = '{"cells":[],"metadata":{},"nbformat":4,"nbformat_minor":5}'
 
 
 def publish(
     folder: Path, reports: Path, record: dict[str, Any], *, secrets: Sequence[str], single_file: bool
 ) -> dict[str, Path]:
-    """Writes `reports/<trading date>/<playbook>.{ipynb,html,json}` and renews `reports/index.html`; returns the paths.
+    """Writes `<trading date>/<playbook>.<when>.{ipynb,html,json}`, renews addresses and index; returns the paths.
 
-    A failed run takes a good one's place only after keeping that as `<playbook>.last_good.*`, linked from its page.
+    What was published before is never touched: a failed run takes an address, not a page.
     """
+    record = json.loads(redact(json.dumps(record), secrets))  # before it is compared with what was published before
     name, target = record["playbook"], reports / record["trading_date"]
     target.mkdir(parents=True, exist_ok=True)
-    if not (folder / f"{name}.ipynb").exists():  # the run died before papermill wrote anything
-        (folder / f"{name}.ipynb").write_text(
-            '{"cells":[],"metadata":{},"nbformat":4,"nbformat_minor":5}', encoding="utf-8"
-        )
-    body = folder / "body.html"
-    with _only_one(reports):
-        kept = _keep_good(target, name) if not record["run"]["succeeded"] else _good(target, name)
-        page = pages.report(
-            record,
-            body.read_text(encoding="utf-8") if body.exists() else "",
-            script=None if single_file else pages.shared_script(reports),
-            last_good=f"{name}.last_good.html" if kept and not record["run"]["succeeded"] else "",
-        )
+    notebook, body = folder / f"{name}.ipynb", folder / "body.html"
+    archive = Archive(reports)
+    with archive.only_one():
+        entries = archive.entries()
+        while (target / f"{name}.{stamp(record)}.json").exists():  # two runs that ended in the same millisecond
+            ended = datetime.fromisoformat(record["run"]["finished_at"]) + timedelta(milliseconds=1)
+            record["run"]["finished_at"] = ended.isoformat(timespec="milliseconds")
+        previous = archive.before(record, entries)
+        record["changes"] = _since(archive, previous, record) if previous and record["run"]["succeeded"] else None
         texts = {
-            "ipynb": (folder / f"{name}.ipynb").read_text(encoding="utf-8"),
-            "html": page,
+            "ipynb": notebook.read_text(encoding="utf-8") if notebook.exists() else _EMPTY,  # it died before it wrote
+            "html": pages.report(
+                record,
+                body.read_text(encoding="utf-8") if body.exists() else "",
+                script=None if single_file else pages.shared_script(reports),
+                previous=f"../{previous.stem}.html" if previous else "",
+            ),
             "json": json.dumps(record, indent=1, ensure_ascii=False),
         }
-        paths = {suffix: target / f"{name}.{suffix}" for suffix in SUFFIXES}
-        for suffix in SUFFIXES:
+        paths = {suffix: target / f"{name}.{stamp(record)}.{suffix}" for suffix in _SUFFIXES}
+        for suffix in _SUFFIXES:
             made = folder / f"final.{suffix}"
             made.write_text(redact(texts[suffix], secrets), encoding="utf-8")
-        for suffix in SUFFIXES:
+        for suffix in _SUFFIXES:
             os.replace(folder / f"final.{suffix}", paths[suffix])
-        if record["run"]["succeeded"]:
-            for suffix in SUFFIXES:
-                (target / f"{name}.last_good.{suffix}").unlink(missing_ok=True)
-        write_index(reports)
+        entries = archive.entries()
+        archive.renew_addresses(name, entries)
+        write_index(reports, entries)
     return paths
 
 
-def write_index(reports: Path) -> Path:
-    """Renews `index.html` from the result files found; a file that cannot be read is listed as such."""
-    rows: list[dict[str, Any]] = []
-    for path in sorted(reports.glob("????-??-??/*.json"), reverse=True):
-        if ".last_good" in path.name:
-            continue
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            keys = ("playbook", "question", "trading_date", "verdict", "reason")
-            row: dict[str, Any] = {key: str(found[key]) for key in keys}
-            row |= {
-                "succeeded": found["run"]["succeeded"],
-                "finished_at": found["run"]["finished_at"],
-                "who": found["run"]["who"],
-            }
-        except (OSError, ValueError, KeyError, TypeError):
-            row = {"playbook": path.stem, "question": path.stem, "trading_date": path.parent.name, "verdict": "UNKNOWN"}
-            row |= {"reason": "The result file cannot be read.", "succeeded": False, "finished_at": "", "who": ""}
-        rows.append({**row, "link": f"{path.parent.name}/{path.stem}.html"})
+def add(reports: Path, name: str, result: Path, extra: Path) -> Path:
+    """Puts one more file beside a published run's others, and its addresses with them; returns its place."""
+    archive, target = Archive(reports), result.with_suffix(extra.suffix)
+    with archive.only_one():
+        os.replace(extra, target)
+        archive.renew_addresses(name, archive.entries())
+    return target
+
+
+def write_index(reports: Path, entries: Sequence[Entry] | None = None) -> Path:
+    """Renews `index.html` from the results found; one that cannot be read is listed as such."""
+    found = Archive(reports).entries() if entries is None else entries
     made = reports / f".index-{os.getpid()}.html"
-    made.write_text(pages.index(rows), encoding="utf-8")
+    made.write_text(pages.index(found), encoding="utf-8")
     index = reports / "index.html"
     os.replace(made, index)
     return index
 
 
-def _keep_good(target: Path, name: str) -> bool:
-    """Moves the files of a good run aside before a failed one takes their names."""
+def _since(archive: Archive, previous: Entry, record: dict[str, Any]) -> dict[str, Any] | None:
     try:
-        good = json.loads((target / f"{name}.json").read_text(encoding="utf-8"))["run"]["succeeded"]
-    except (OSError, ValueError, KeyError, TypeError):
-        good = False
-    for suffix in SUFFIXES if good else ():
-        if (target / f"{name}.{suffix}").exists():
-            os.replace(target / f"{name}.{suffix}", target / f"{name}.last_good.{suffix}")
-    return _good(target, name)
-
-
-def _good(target: Path, name: str) -> bool:
-    return (target / f"{name}.last_good.html").exists()
-
-
-@contextmanager
-def _only_one(reports: Path) -> Iterator[None]:
-    """One publisher at a time in this archive, across processes."""
-    with (reports / ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        before = json.loads(archive.path(previous, "json").read_text(encoding="utf-8"))
+        return changes(before, record)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # it was pruned or torn meanwhile; then there is nothing to compare with

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -23,10 +23,12 @@ from typing import Any
 
 from athena.config import Settings
 from athena.errors import PlaybookError, SettingsError
-from athena.playbooks import manifest, parameters, publish, secrets
-from athena.playbooks.registry import Playbook, find
+from athena.playbooks import chromium, mail, manifest, parameters, publish, secrets
+from athena.playbooks.playbook import Playbook
+from athena.playbooks.registry import find
 
 Progress = Callable[[int, int, str], None]
+_workers: set[subprocess.Popen[bytes]] = set()  # of the runs under way in this process
 GRACE_SECONDS = 60.0  # for starting, and for the export, beside the cells' own time
 
 
@@ -46,6 +48,9 @@ class PlaybookRun:
     seconds: float
     error: str = ""
     numbers: Mapping[str, Any] = field(default_factory=dict)
+    changed: str = ""  # since the run before, in words
+    pdf: Path | None = None
+    email: Path | None = None
 
     @property
     def exit_code(self) -> int:
@@ -67,19 +72,24 @@ def run_playbook(
     why: str,
     progress: Progress | None = None,
     environment: Mapping[str, str] | None = None,
-    single_file: bool = True,
+    single_file: bool = False,
+    pdf: bool = False,
+    email: bool = False,
 ) -> PlaybookRun:
     """Run a playbook, publish it under `reports`, and return what it came to; a failed run is returned, not raised.
 
     Raises SettingsError on an unknown playbook or parameter, a wrong value, or an empty who or why, before anything
     runs; PlaybookError where `reports` cannot be written. `progress(cell, cells, label)` is called as it goes.
-    `single_file` puts plotly's script into the page; else pages share `reports/assets/`.
+    Pages share the script in `reports/assets/`; `single_file` puts it into the page, for sending. `pdf` and `email`
+    add a PDF (refused at once where Chromium is not installed) and an `.eml` with tables and images.
     """
     playbook = name if isinstance(name, Playbook) else find(name)
     values = parameters.check(playbook.parameters, given or {})
     for label, text in (("who", who), ("why", why)):
         if not text.strip():
             raise SettingsError(f"a playbook run needs to know {label}.", f"Pass {label}=...")
+    if pdf:
+        chromium.need("a PDF")
     if values.get("journal") == "":
         values["journal"] = str(settings.journal_path.resolve())
     day, sequence = manifest.journal_state(values)
@@ -100,6 +110,7 @@ def run_playbook(
         struck = secrets.secret_values(surroundings, () if settings.venue == "simulator" else (settings.secret_key,))
         record = manifest.build(playbook, values, outcome, who, why, sequence, started_at, seconds)
         files = publish.publish(folder, reports, record, secrets=struck, single_file=single_file)
+        files |= _extras(folder, reports, files, struck, pdf=pdf, email=email)
     except OSError as error:
         raise PlaybookError(
             f"the report cannot be written: {error}.", "Free or mend the disk, then run again."
@@ -120,7 +131,27 @@ def run_playbook(
         seconds=time.perf_counter() - begun,
         error=clean["run"]["error"]["message"] if clean["run"]["error"] else "",
         numbers=clean["numbers"],
+        changed=(clean["changes"] or {}).get("words", ""),
+        pdf=files.get("pdf"),
+        email=files.get("eml"),
     )
+
+
+def _extras(
+    folder: Path, reports: Path, files: Mapping[str, Path], struck: Sequence[str], *, pdf: bool, email: bool
+) -> dict[str, Path]:
+    """A published run's PDF and e-mail, made from what was published."""
+    made = {}
+    record = json.loads(files["json"].read_text(encoding="utf-8"))
+    if pdf:
+        chromium.pdf(files["html"], folder / "page.pdf")
+        made["pdf"] = publish.add(reports, record["playbook"], files["json"], folder / "page.pdf")
+    if email:
+        body = folder / "body.html"
+        text = secrets.redact(body.read_text(encoding="utf-8"), struck) if body.exists() else ""
+        (folder / "mail.eml").write_bytes(bytes(mail.message(record, text, folder)))
+        made["eml"] = publish.add(reports, record["playbook"], files["json"], folder / "mail.eml")
+    return made
 
 
 def _work(
@@ -150,6 +181,7 @@ def _work(
             env=dict(environment),
             start_new_session=True,
         )
+    _workers.add(worker)
     ended = threading.Timer(limit, _kill, (worker,))
     ended.daemon = True
     ended.start()
@@ -165,6 +197,7 @@ def _work(
     finally:
         ended.cancel()
         _kill(worker)
+        _workers.discard(worker)
     try:
         found: dict[str, Any] = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
         return found
@@ -178,6 +211,12 @@ def _work(
         )
         error = {"kind": "WorkerDied", "message": message, "cell": None, "source": str(last[2]), "traceback": [words]}
         return {"error": error, "result": None, "figures": 0, "seconds": {}}
+
+
+def end_all() -> None:
+    """Ends the runs under way in this process: an interrupt should not leave kernels behind."""
+    for worker in tuple(_workers):
+        _kill(worker)
 
 
 def _kill(worker: subprocess.Popen[bytes]) -> None:

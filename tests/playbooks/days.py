@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import copy
 import math
+import shutil
+import tempfile
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -120,11 +124,36 @@ class Story:
         self.journal.close()
 
 
+_MADE: dict[float, tuple[Path, Story]] = {}
+
+
 def busy(path: Path, *, upto: float = 390.0, unexplained=ZERO, reconciled: bool | None = True) -> Path:
     """Three quiet days, then one with fills, a spread that opens, two halts, refusals, a rejection and a deposit.
 
-    upto: minutes after the open at which the record ends. unexplained: dollars by which equity is off at the end.
+    upto: minutes after the open at which the record ends. unexplained: dollars by which equity is off at the end. What
+    comes before the end is written once and copied.
     """
+    if upto not in _MADE:
+        made = Path(tempfile.mkdtemp(prefix="athena-day-")) / "j.sqlite3"
+        atexit.register(shutil.rmtree, made.parent, ignore_errors=True)
+        _MADE[upto] = made, _written(made, upto)
+    made, told = _MADE[upto]
+    shutil.copy(made, path)
+    story = copy.copy(told)
+    story.journal = Journal.open(path, "engine")
+    last = story.at(DAY, 9, 30 + upto)
+    story.equity(last, unexplained)
+    if reconciled is not None:
+        breaks = [] if reconciled else [{"kind": "quantity", "symbol": "JPM", "ours": "15", "theirs": "40"}]
+        story.journal.append(
+            "reconciliation", {"trigger": "close", "ok": reconciled, "breaks": breaks, "checked": {}}, last
+        )
+    story.close()
+    return path
+
+
+def _written(path: Path, upto: float) -> Story:
+    """The record up to, and without, its last reading; the journal is closed, so that its file can be copied."""
     story = Story(path)
     for number, day in enumerate(DAYS):
         opens = story.at(day, 9, 30)
@@ -180,12 +209,5 @@ def busy(path: Path, *, upto: float = 390.0, unexplained=ZERO, reconciled: bool 
         if minute == 300:
             story.trade(at, "JPM", "sell", 25, quoted=False)
         story.equity(at)
-    last = story.at(DAY, 9, 30 + upto)
-    story.equity(last, unexplained)
-    if reconciled is not None:
-        breaks = [] if reconciled else [{"kind": "quantity", "symbol": "JPM", "ours": "15", "theirs": "40"}]
-        story.journal.append(
-            "reconciliation", {"trigger": "close", "ok": reconciled, "breaks": breaks, "checked": {}}, last
-        )
     story.close()
-    return path
+    return story

@@ -2,7 +2,7 @@
 
 import json
 import os
-import re
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -11,14 +11,18 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from athena.config import Settings
 from athena.errors import SettingsError
+from athena.playbooks.archive import Archive
+from athena.playbooks.batch import render_all
 from athena.playbooks.parameters import Kind, Parameter, check
-from athena.playbooks.publish import write_index
-from athena.playbooks.registry import PLAYBOOKS, Playbook
+from athena.playbooks.playbook import Playbook
+from athena.playbooks.registry import PLAYBOOKS
 from athena.playbooks.runner import run_playbook
 from athena.playbooks.secrets import clean_environment, redact
-from tests.playbooks.days import DAY, busy
+from tests.playbooks.conftest import CANARY, holds_no_secret
+from tests.playbooks.days import DAY
 
-CANARY = "canary-5f0c<&\"'"
+pytestmark = pytest.mark.xdist_group("trials")
+
 RESULT = """from datetime import date
 from athena.analysis.assessment import Assessment, Verdict
 from athena.playbooks.record import record
@@ -41,43 +45,6 @@ def notebook(tmp_path, *cells, name="trial", **options):
     nbformat.write(new_notebook(cells=[*made, *(new_code_cell(cell) for cell in cells)]), path)
     takes = (Parameter("word", Kind.TEXT, "", "a word"), Parameter("trading_date", Kind.DATE, "", "a day"))
     return Playbook(name, "Does it?", "A trial.", takes, notebook=path, **options)
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    """One real run of the daily report on a busy journal, a canary among the secrets."""
-    folder = tmp_path_factory.mktemp("run")
-    journal, told = busy(folder / "j.sqlite3"), []
-    environment = {**os.environ, "APCA_API_SECRET_KEY": CANARY, "SOME_TOKEN": CANARY}
-    result = run(folder, {"journal": journal}, environment=environment, progress=lambda *step: told.append(step))
-    return result, told
-
-
-def test_a_run_publishes_page_notebook_and_result_under_the_trading_day(report):
-    """Three files in reports/<day>/; the result tells verdict, who, why, inputs; nothing else is left behind."""
-    result, told = report
-    assert result.succeeded, result.error
-    assert result.exit_code == 0
-    assert result.html.parent.name == DAY
-    found = json.loads(result.result.read_text())
-    assert (found["verdict"], found["figures"]) == ("ATTENTION", 5)
-    assert (found["run"]["who"], found["run"]["why"]) == ("operator alice", "a test")
-    assert found["run"]["journal_sequence"] > 0
-    assert found["run"]["parameters"]["trading_date"] == DAY
-    assert len(told) > 10
-    assert told[-1][0] == told[-1][1]
-    reports = result.html.parent.parent
-    assert sorted(path.name for path in reports.iterdir()) == [".lock", DAY, "index.html"]
-    assert "ATTENTION" in (reports / "index.html").read_text()
-
-
-def test_the_page_fetches_nothing(report):
-    """No address of any network is in a src or href; the content policy forbids everything but the page itself."""
-    page = re.sub(r"<script nonce=.*?</script>", "", report[0].html.read_text(), flags=re.DOTALL)
-    assert "default-src 'none'" in page
-    for attribute in ("src=", "href="):
-        assert f'{attribute}"http' not in page
-        assert f'{attribute}"//' not in page
 
 
 @pytest.mark.parametrize(
@@ -103,65 +70,74 @@ def test_an_unknown_playbook_or_a_run_by_nobody_is_refused(tmp_path):
         run(tmp_path, {}, why=" ")
 
 
-@pytest.mark.parametrize(
-    ("cell", "timeout", "says"),
-    [
-        ("raise ValueError('the tape is torn: ' + word)", 30, "ValueError: the tape is torn"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 30, "DeadKernel"),
-        ("import time; time.sleep(90)", 2, "Timeout"),
-        ("import sys; sys.exit(0)", 30, "SystemExit"),
-        ("1 + 1", 30, "MissingResult"),
-    ],
-    ids=["exception", "dead-kernel", "timeout", "exit-0", "no-result"],
-)
-def test_a_run_that_reached_no_verdict_failed_and_its_page_says_so_first(tmp_path, cell, timeout, says):
-    """Dead kernel, timeout, sys.exit(0), no result: UNKNOWN, exit 8, the guilty cell at the top, the canary nowhere."""
-    playbook = notebook(tmp_path, cell, cell_timeout_seconds=timeout)
-    environment = {**os.environ, "APCA_API_SECRET_KEY": CANARY}
-    result = run(tmp_path, {"word": CANARY}, playbook, environment=environment)
+FAILURES = {
+    "exception": ("raise ValueError('the tape is torn: ' + word)", 30, "ValueError: the tape is torn"),
+    "dead-kernel": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 30, "DeadKernel"),
+    "timeout": ("import time; time.sleep(90)", 2, "Timeout"),
+    "exit-0": ("import sys; sys.exit(0)", 30, "SystemExit"),
+    "no-result": ("1 + 1", 30, "MissingResult"),
+}
+SECRETS = {"APCA_API_SECRET_KEY": CANARY, "OTHER": "plain-but-not-needed"}
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory):
+    """A run that succeeds, then five of the same playbook at once that each fail in their own way."""
+    folder = tmp_path_factory.mktemp("trials")
+    environment = {**os.environ, **SECRETS}
+    good = notebook(folder, "import os; print(sorted(os.environ), word)", RESULT)
+    given = {"word": CANARY, "trading_date": DAY}
+    first = run(folder, given, good, environment=environment)
+    broken = []
+    for name, (cell, timeout, _) in FAILURES.items():
+        made = notebook(folder, cell, name=name)
+        broken.append(replace(good, notebook=made.notebook, cell_timeout_seconds=timeout))
+    acting = replace(good, reads_only=False)
+    outcomes = render_all(
+        [*broken, acting], given, reports=folder / "reports", settings=Settings(home=folder), who="operator alice",
+        why="a test", at_once=3, environment=environment,
+    )  # fmt: skip
+    return first, dict(zip(FAILURES, outcomes, strict=True))
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_run_that_reached_no_verdict_failed_and_its_page_says_so_first(trials, kind):
+    """Dead kernel, timeout, sys.exit(0), no result: UNKNOWN, exit 8, the guilty cell on top, the good run linked."""
+    first, outcomes = trials
+    outcome, (cell, _, says) = outcomes[kind], FAILURES[kind]
+    result = outcome.run
+    assert outcome.failed
     assert (result.succeeded, result.verdict, result.exit_code) == (False, "UNKNOWN", 8)
     assert says in result.error
     page = result.html.read_text()
     assert page.index("FAILED") < page.index('class="notebook"')
     assert cell.split("(")[0].split(";")[0] in page
-    published(result, CANARY)
+    assert first.html.name in page
 
 
-def published(result, secret):
-    """Asserts that no published file holds the secret in any spelling."""
-    spellings = {secret, json.dumps(secret)[1:-1], secret.split("<")[0]}
-    for path in result.html.parent.parent.rglob("*"):
-        if path.is_file():
-            text = path.read_text(errors="replace")
-            assert not any(spelling in text for spelling in spellings), path
+def test_runs_of_one_playbook_at_the_same_time_are_all_kept_whole(trials):
+    """Six runs, six pages of their own; the address is that of the one that ended last, the good one stays good."""
+    first, outcomes = trials
+    runs = [outcome.run for outcome in outcomes.values()]
+    reports = first.html.parent.parent
+    entries = Archive(reports).entries()
+    assert len({run.html for run in runs}) == 5
+    assert {reports / f"{entry.stem}.html" for entry in entries} == {first.html, *(run.html for run in runs)}
+    assert (reports / "latest" / "trial.html").samefile(reports / f"{entries[0].stem}.html")
+    assert (reports / "latest_good" / "trial.html").samefile(first.html)
+    for outcome in runs:
+        assert json.loads(outcome.result.read_text())["run"]["error"]["message"] == outcome.error
+    assert not list(reports.glob(".run-*"))
 
 
-def test_the_kernel_has_no_secret_to_show(tmp_path, report):
-    """A cell that prints its whole environment prints no secret, and the report's files hold none either."""
-    published(report[0], CANARY)
-    secrets = {"APCA_API_SECRET_KEY": CANARY, "OTHER": "plain-but-not-needed"}
-    assert not set(secrets) & set(clean_environment({**os.environ, **secrets}))
-    playbook = notebook(tmp_path, "import os; print(sorted(os.environ), word)", RESULT)
-    result = run(tmp_path, {"word": CANARY}, playbook, environment={**os.environ, **secrets})
-    assert result.succeeded, result.error
-    assert "APCA" not in result.notebook.read_text()
-    assert "[redacted]" in result.html.read_text()
-    published(result, CANARY)
-
-
-def test_a_failed_run_keeps_the_last_good_one_beside_it(tmp_path):
-    """Good, failed, good again: the first good page survives the failure and goes when it is no longer needed."""
-    good, bad = notebook(tmp_path, RESULT), notebook(tmp_path, "raise OSError('no disk')", name="broken")
-    broken = Playbook(good.name, good.question, good.answers, good.parameters, notebook=bad.notebook)
-    first = run(tmp_path, {"trading_date": DAY}, good)
-    failed = run(tmp_path, {"trading_date": DAY}, broken)
-    assert (first.succeeded, failed.succeeded, failed.html) == (True, False, first.html)
-    kept = failed.html.with_name("trial.last_good.json")
-    assert kept.with_suffix(".html").name in failed.html.read_text()
-    assert json.loads(kept.read_text())["verdict"] == "OK"
-    assert "(failed)" in (tmp_path / "reports" / "index.html").read_text()
-    assert run(tmp_path, {"trading_date": DAY}, good).succeeded
-    assert not kept.exists()
+def test_the_kernel_has_no_secret_to_show(trials):
+    """A cell that prints its environment prints no secret, and no published file holds one, failed runs' neither."""
+    first, _ = trials
+    assert not set(SECRETS) & set(clean_environment({**os.environ, **SECRETS}))
+    assert first.succeeded, first.error
+    assert "APCA" not in first.notebook.read_text()
+    assert "[redacted]" in first.html.read_text()
+    holds_no_secret(first.html.parent.parent)
 
 
 def test_a_missing_journal_is_a_report_that_says_so(tmp_path):
@@ -170,15 +146,6 @@ def test_a_missing_journal_is_a_report_that_says_so(tmp_path):
     assert (result.succeeded, result.verdict) == (True, "UNKNOWN")
     assert "no journal" in result.reason
     assert 'data-verdict="UNKNOWN"' in result.html.read_text()
-
-
-def test_the_index_lists_a_result_it_cannot_read_as_unknown(tmp_path):
-    """A torn result file neither breaks the index nor disappears from it."""
-    (tmp_path / DAY).mkdir()
-    (tmp_path / DAY / "daily_report.json").write_text('{"verdict": "OK"')
-    page = write_index(tmp_path).read_text()
-    assert "UNKNOWN" in page
-    assert "cannot be read" in page
 
 
 def test_secrets_are_struck_out_however_they_are_written():
