@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -183,10 +184,19 @@ def _open_rows(journal: Journal) -> list[Any]:
 
 
 def _engine(journal: Journal) -> tuple[str, bool]:
+    """What is known of the engine, and whether it can be asked."""
     try:
         require_engine(journal)
     except EngineNotRunning as error:
         return error.message, False
+    row = journal.one("SELECT pid, host, at FROM heartbeats WHERE component = 'engine'")
+    if row is not None and row["host"] == journal.host:
+        try:
+            os.kill(row["pid"], 0)
+        except ProcessLookupError:
+            return f"engine: not running, process {row['pid']} is gone; last heartbeat {row['at'][:19]} UTC", False
+        except PermissionError:  # another user's: it lives
+            pass
     return "engine: running", True
 
 

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +16,7 @@ from athena.core.curve import FIELDS, Point, rebuild_curve
 from athena.core.portfolio import Portfolio
 from athena.core.restore import Correction, State, as_of, corrections
 from athena.errors import BrokerError, BrokerUnavailable, SettingsError
+from athena.journal.codec import from_text
 from athena.journal.journal import Journal
 from athena.journal.snapshots import snapshot_now
 from athena.live.engine_lock import EngineLock
@@ -24,6 +25,7 @@ from athena.ops.recovery import check_account, whole
 from athena.ops.recovery_show import Table, existing_journal, say, working
 
 _TRIES = 5
+_OVERLAP = timedelta(minutes=5)
 _UNREACHED = "not asked"
 
 
@@ -148,8 +150,7 @@ async def _ask(settings: Settings, journal: Journal, since: datetime) -> VenueNo
     try:
         account = await broker.get_account()
         check_account(journal, account)
-        bound = journal.one("SELECT bound_at FROM account")
-        after = max(since, datetime.fromisoformat(bound["bound_at"])) if bound else since
+        after = _asked_from(journal, since)
         fills = whole(await broker.get_fills(after), "fills")
         for _ in range(_TRIES):
             positions = whole(await broker.get_positions(), "positions")
@@ -162,6 +163,15 @@ async def _ask(settings: Settings, journal: Journal, since: datetime) -> VenueNo
     finally:
         await broker.close()
     raise BrokerUnavailable("orders keep filling at the venue: no look at it holds still.", "athena cancel-orders")
+
+
+def _asked_from(journal: Journal, moment: datetime) -> datetime:
+    """Since when the venue's executions matter: then, or shortly before the books last agreed if that is earlier."""
+    row = journal.one("SELECT venue_at FROM reconciliations WHERE ok = 1 ORDER BY sequence DESC LIMIT 1")
+    bound = journal.one("SELECT bound_at FROM account")
+    start = from_text(bound["bound_at"]) if bound else moment
+    agreed = start if row is None else from_text(row["venue_at"]) - _OVERLAP
+    return max(start, min(moment, agreed))
 
 
 def _facts(state: State, now: Portfolio, venue: VenueNow | None, plan: Sequence[Correction]) -> dict[str, Any]:

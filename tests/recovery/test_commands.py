@@ -80,7 +80,7 @@ def test_after_a_crash_the_truth_is_found_shown_corrected_and_read_back(operator
     code, told = operator.types("position-reconciliation")
     assert {finding["kind"] for finding in told.findings} == {"quantity", "cash"}
 
-    stamp = ("restore-portfolio", "--timestamp", f"{moment}+00:00")
+    stamp = ("restore-portfolio", "--timestamp", moment)
     code, told = operator.types(*stamp)
     assert code == 10
     assert {one["event"] for one in told.corrections} == {"fill"}  # the venue proves it: nothing is made up
