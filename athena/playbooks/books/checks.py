@@ -1,0 +1,233 @@
+"""What a machine can know of a live system now, each a finding; what cannot be seen is UNKNOWN, never OK."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from athena.analysis import style
+from athena.analysis.assessment import Finding, Verdict
+from athena.errors import AthenaError
+from athena.journal.codec import from_text
+from athena.model import Mode
+from athena.playbooks.books.system import STALE_SECONDS, System
+
+OK, ATTENTION, STOP, UNKNOWN = Verdict.OK, Verdict.ATTENTION, Verdict.STOP, Verdict.UNKNOWN
+QUOTES_STALE_SECONDS = 60
+RECONCILED_SECONDS = 180
+DISK_FREE_MEGABYTES = 500
+
+
+def engine(system: System) -> Finding:
+    """The engine gives signs of life; with positions or open orders its silence is a STOP."""
+    check, rule = "Is the engine alive?", f"a heartbeat within {STALE_SECONDS:.0f} s"
+    age, details = system.heartbeat()
+    if system.alive:
+        return Finding(check, OK, f"{details.get('mode', 'running')}, pid {details['pid']}", rule, inputs={"age": age})
+    at_risk = exposed(system)
+    words = system.engine_words
+    if not at_risk:
+        return Finding(
+            check, ATTENTION, words, rule, f"The engine is {words}; nothing trades.", "Start it: `athena engine`."
+        )
+    reason = f"The engine is {words}, and nobody watches {at_risk}."
+    if details.get("state") == "stopped" and details.get("session") == "closed":
+        return Finding(check, ATTENTION, words, rule, reason, "Start it before the session opens: `athena engine`.")
+    return Finding(check, STOP, words, rule, reason, "Start it: `athena engine`; it starts halted and reconciles.")
+
+
+def exposed(system: System) -> str:
+    """What is at risk in the market, in words; "" when nothing is."""
+    try:
+        held = len(system.portfolio().positions())
+    except AthenaError:
+        held = 0
+    orders = len(system.open_orders())
+    parts = [f"{n} {name}{'s' * (n != 1)}" for n, name in ((held, "position"), (orders, "open order")) if n]
+    return " and ".join(parts)
+
+
+def streams(system: System) -> Finding:
+    """The engine's connection to the venue, by its heartbeat."""
+    check, rule = "Is the broker connected?", "connected, heard within 5 s"
+    age, details = system.heartbeat("broker")
+    if age is None:
+        return Finding(check, UNKNOWN, "never", rule, "No engine has connected yet.", "Start it: `athena engine`.")
+    state = str(details.get("state", "unknown"))
+    if age > STALE_SECONDS or not system.alive:
+        reason = f"The connection was last heard of {style.span(age)} ago ({state})."
+        return Finding(check, UNKNOWN, f"not known, last {state}", rule, reason, "Start the engine: `athena engine`.")
+    seen = ", ".join(f"{name} {word}" for name, word in details.get("streams", {}).items()) or state
+    if state == "connected":
+        return Finding(check, OK, seen, rule, inputs={"age": age})
+    reasons = "; ".join(f"{name}: {why}" for name, why in details.get("reasons", {}).items())
+    return Finding(
+        check, STOP, seen, rule, f"The broker is {state}. {reasons}".strip(), "Run the playbook `broker_disconnection`."
+    )
+
+
+def venue(system: System) -> Finding:
+    """The venue answers this process."""
+    check, rule = "Does the venue answer?", "its clock, within 8 s"
+    begun = datetime.now(UTC)
+    try:
+        clock = system.ask(lambda broker: broker.get_clock())
+    except AthenaError as error:
+        return Finding(
+            check,
+            UNKNOWN,
+            "no answer",
+            rule,
+            f"The venue could not be asked: {error.message}",
+            "`athena check-brokers`.",
+        )
+    took = (datetime.now(UTC) - begun).total_seconds()
+    market = "open" if clock.is_open else f"closed, opens {style.moment(clock.next_open)}"
+    return Finding(
+        check, OK, f"{style.clock(clock.at)}, market {market}", rule, inputs={"seconds": took, "open": clock.is_open}
+    )
+
+
+def market_data(system: System) -> Finding:
+    """Quotes are young. With the market closed their age means nothing."""
+    check, rule = "Are quotes fresh?", f"the newest within {QUOTES_STALE_SECONDS} s"
+    row = system.journal.one("SELECT MAX(at) AS at, COUNT(*) AS n FROM marks")
+    if row is None or row["at"] is None:
+        return Finding(check, UNKNOWN, "no quote", rule, "No quote was ever received.", "`athena start-market-data`.")
+    age = (datetime.now(UTC) - from_text(row["at"])).total_seconds()
+    seen = f"{row['n']} symbols, newest {style.span(age)} old"
+    if age <= QUOTES_STALE_SECONDS:
+        return Finding(check, OK, seen, rule, inputs={"age_seconds": age})
+    closed = system.heartbeat()[1].get("session") == "closed"
+    verdict = UNKNOWN if not system.alive else ATTENTION
+    reason = f"The newest quote is {style.span(age)} old{', and the market is closed' if closed else ''}."
+    return Finding(check, verdict, seen, rule, reason, "`athena start-market-data`, and see the streams.")
+
+
+def reconciled(system: System) -> Finding:
+    """Journal and venue agreed, lately."""
+    check, rule = "Do our books agree with the venue's?", f"agreed within {RECONCILED_SECONDS} s"
+    row = system.journal.one("SELECT at, ok, breaks, trigger FROM reconciliations ORDER BY sequence DESC LIMIT 1")
+    if row is None:
+        return Finding(check, UNKNOWN, "never", rule, "Journal and venue were never compared.", "`athena reconcile`.")
+    age = (datetime.now(UTC) - from_text(row["at"])).total_seconds()
+    if not row["ok"]:
+        breaks = json.loads(row["breaks"] or "[]")
+        told = "; ".join(f"{one.get('kind')} {one.get('symbol')}".strip() for one in breaks[:3]) or "not said how"
+        reason = f"Journal and venue disagree ({told})."
+        return Finding(
+            check, STOP, f"{len(breaks)} breaks", rule, reason, "Read the evidence: `athena broker-reconciliation`."
+        )
+    if age > RECONCILED_SECONDS:
+        reason = f"They agreed {style.span(age)} ago; nothing is known since."
+        return Finding(check, UNKNOWN, f"agreed {style.span(age)} ago", rule, reason, "`athena reconcile`.")
+    return Finding(check, OK, f"agreed {style.span(age)} ago", rule, inputs={"age_seconds": age})
+
+
+def guard_free(system: System) -> Finding:
+    """No halt stands."""
+    check, rule = "Is trading free of halts?", "no halt stands"
+    halts = system.halts()
+    if not halts:
+        return Finding(check, OK, "no halt", rule)
+    everything = any(halt.scope == "global" and halt.mode is Mode.HALTED for halt in halts)
+    told = "; ".join(
+        f"{halt.where} {halt.mode.value.replace('_', '-')}: {halt.reason} ({halt.owner})" for halt in halts[:3]
+    )
+    seen = f"{len(halts)} halt{'s' * (len(halts) != 1)}"
+    action = "Run the playbook `trading_halt`."
+    return Finding(check, STOP if everything else ATTENTION, seen, rule, f"{told}.", action, {"halts": len(halts)})
+
+
+def usage(system: System) -> dict[str, str]:
+    """How much of each measured limit is used, folded from the journal."""
+    from athena.live.guard_load import load_book
+    from athena.live.guard_status import usage_of
+
+    return usage_of(load_book(system.journal))
+
+
+def limits_used(system: System, near: float = 0.8) -> Finding:
+    """No measured limit is nearly used up."""
+    check, rule = "Is there room below every limit?", f"below {near:.0%} of each"
+    limits, used = system.limits(), usage(system)
+    shares = {
+        name: Decimal(seen) / Decimal(limits[name])
+        for name, seen in used.items()
+        if isinstance(limits.get(name), Decimal | int) and not isinstance(limits[name], bool) and limits[name]
+    }
+    if not shares:
+        return Finding(
+            check, UNKNOWN, "nothing measured", rule, "No limit's use is known.", "Start the engine: `athena engine`."
+        )
+    worst = max(shares, key=lambda name: shares[name])
+    share, seen = float(shares[worst]), f"{worst} {float(shares[worst]):.0%} used"
+    inputs: dict[str, Any] = {name: float(value) for name, value in shares.items()}
+    if share < near:
+        return Finding(check, OK, seen, rule, inputs=inputs)
+    verdict = STOP if share >= 1 else ATTENTION
+    return Finding(
+        check,
+        verdict,
+        seen,
+        rule,
+        f"{seen[:1].upper()}{seen[1:]}.",
+        "Reduce first, or change the limit on the record: `athena limits`.",
+        inputs,
+    )
+
+
+def violations(system: System, codes_apart: tuple[str, ...] = ("GUARD_HALTED", "REDUCE_ONLY")) -> Finding:
+    """No violation today but orders sent during a halt, which are the halt's own doing."""
+    check, rule, day = "Are there guard violations today?", "none, those of a halt aside", system.day
+    if day is None:
+        return Finding(
+            check,
+            UNKNOWN,
+            "no trading day",
+            rule,
+            "No trading day was opened yet.",
+            "Start the engine: `athena engine`.",
+        )
+    rows = system.journal.query(
+        "SELECT code, COUNT(*) n FROM violations WHERE trading_date = ? GROUP BY code", (day.isoformat(),)
+    )
+    counts = {row["code"]: row["n"] for row in rows if row["code"] not in codes_apart}
+    if not counts:
+        return Finding(check, OK, "none", rule)
+    told = ", ".join(f"{code} × {n}" for code, n in sorted(counts.items(), key=lambda item: -item[1]))
+    return Finding(
+        check,
+        ATTENTION,
+        told,
+        rule,
+        f"The guard refused or acted today: {told}.",
+        "Run the playbook `guard_review`.",
+        counts,
+    )
+
+
+def disk(system: System) -> Finding:
+    """The journal has room to grow."""
+    check, rule = "Is there room on the disk?", f"{DISK_FREE_MEGABYTES} MB free"
+    free = shutil.disk_usage(system.path.parent).free / 1e6
+    seen = f"{free:,.0f} MB free"
+    if free > DISK_FREE_MEGABYTES:
+        return Finding(check, OK, seen, rule)
+    return Finding(
+        check, STOP, seen, rule, f"The disk of the journal has {seen}.", f"Free some space at {system.path.parent} now."
+    )
+
+
+def settled(system: System) -> Finding:
+    """No order's end is unknown."""
+    check, rule = "Is every order's fate known?", "none intended or unknown"
+    rows = system.journal.query("SELECT client_order_id, symbol FROM orders WHERE status IN ('intended', 'unknown')")
+    if not rows:
+        return Finding(check, OK, "all known", rule)
+    names = ", ".join(sorted({row["symbol"] for row in rows}))
+    reason = f"{len(rows)} orders ({names}) have no known answer of the venue."
+    return Finding(check, STOP, f"{len(rows)} unknown", rule, reason, "Ask the venue: `athena reconcile-orders`.")
