@@ -34,7 +34,7 @@ emergency-stop: $(STAMP)  ## halt all trading now; ARGS="--flatten" also closes 
 	@$(BIN)/athena emergency-stop $(ARGS)
 
 clean:  ## remove the environment and everything generated
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .athena-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # An uncompiled pandas takes seconds to import, and some machines forbid Python to compile on import: compile once, here.
 $(STAMP): requirements.lock pyproject.toml
@@ -43,9 +43,9 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "Setting up Athena in $(VENV) (once, one to three minutes)"
 	@$(PYTHON) -m venv $(VENV) || { echo "Python has no venv here. On Debian: apt-get install python3-venv"; exit 1; }
 	@echo "  1/3 packages, each checked against its hash"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
 	@echo "  2/3 athena itself"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-build-isolation --no-deps -e .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile --no-build-isolation --no-deps -e .
 	@echo "  3/3 bytecode"
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q -j 0 $(VENV)/lib athena >/dev/null || true
 	@touch $(STAMP)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from textwrap import wrap
 from typing import NoReturn
 
 from athena.command_table import COMMANDS, SECTIONS, Command
@@ -42,27 +44,29 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(f"athena {_version()}")
         return 0
-    command = next((c for c in COMMANDS if c.name == arguments[0]), None)
+    as_json = "--json" in arguments  # also where the arguments cannot be parsed
+    name = arguments[0].lower()  # with caps lock on, HALT halts
+    command = next((c for c in COMMANDS if c.name == name), None)
     if command is None:
-        hint = did_you_mean(arguments[0], [c.name for c in COMMANDS], "athena --help lists them.")
-        return _fail(SettingsError(f"'{arguments[0]}' is not a command.", hint))
-    parsed = _parser(command).parse_args(arguments[1:])
+        hint = did_you_mean(name, [c.name for c in COMMANDS], "athena --help lists them.")
+        return _fail(SettingsError(f"'{arguments[0]}' is not a command. NOTHING WAS DONE.", hint), as_json)
     try:
+        parsed = _parser(command).parse_args(arguments[1:])
         overrides = {"home": parsed.home, "account": parsed.account, "operator": parsed.operator}
         return _handler(command)(Settings.load(lenient=command.lenient, **overrides), parsed)
     except AthenaError as error:
-        return _fail(error, as_json=parsed.json)
+        return _fail(error, as_json)
     except BrokenPipeError:
         raise
     except Exception as error:
-        return _unexpected(command, error)
+        return _unexpected(command, error, as_json)
 
 
 class _Parser(argparse.ArgumentParser):
     """Says that nothing was done: at 3 a.m. a typo in `halt` must not look like a halt."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}. NOTHING WAS DONE.\n  next: {self.prog} --help\n")
+        raise SettingsError(f"{self.prog.removeprefix('athena ')}: {message}. NOTHING WAS DONE.", f"{self.prog} --help")
 
 
 def _handler(command: Command) -> Callable[[Settings, argparse.Namespace], int]:
@@ -84,36 +88,57 @@ def _parser(command: Command) -> argparse.ArgumentParser:
 
 
 def _overview() -> str:
+    width = max(60, shutil.get_terminal_size().columns - 1)
+    column = max(len(command.name) for command in COMMANDS) + 4
     lines = ["athena COMMAND [options]      athena COMMAND --help tells its options", ""]
     for section in SECTIONS:
         lines.append(f"{section}:")
-        lines += [f"  {c.name:<20} {c.summary}" for c in COMMANDS if c.section == section]
+        for command in COMMANDS:
+            if command.section == section:
+                first = f"  {command.name}".ljust(column)
+                lines += wrap(command.summary, width, initial_indent=first, subsequent_indent=" " * column)
         lines.append("")
     return "\n".join([*lines, "Every command takes --json, --home, --account and --operator."])
 
 
 def _fail(error: AthenaError, as_json: bool = False) -> int:
-    if as_json:
-        kind = type(error).__name__
-        print(json.dumps({"error": kind, "message": error.message, "next": error.hint, "exit_code": error.exit_code}))
-    else:
-        print(f"athena: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"  next: {error.hint}", file=sys.stderr)
+    _tell(type(error).__name__, error.message, error.hint, error.exit_code, as_json)
     return error.exit_code
 
 
-def _unexpected(command: Command, error: Exception) -> int:
+def _unexpected(command: Command, error: Exception, as_json: bool) -> int:
     """A defect of Athena's own: one line for the operator, the traceback in a file for its owner."""
+    message = f"{command.name} failed unexpectedly: {type(error).__name__}: {error}"
+    hint = f"nothing was assumed; the details are in {_details(command, error)}"
+    if command.lenient:  # somebody wanted trading stopped, and must not believe that it is
+        message = f"{message}. TRADING MAY STILL BE ON."
+        other = "halt" if command.name == "emergency-stop" else "emergency-stop"
+        hint = f"athena {other}; else stop the engine's process, then cancel in Alpaca's web page; {hint}"
+    _tell(type(error).__name__, message, hint, 1, as_json)
+    return 1
+
+
+def _details(command: Command, error: Exception) -> str:
+    """The file that has the traceback; on a full disk there is none, and that is said."""
     import tempfile
     import traceback
 
-    with tempfile.NamedTemporaryFile("w", prefix="athena-", suffix=".log", delete=False, encoding="utf-8") as log:
-        log.write(f"athena {command.name}\n")
-        traceback.print_exception(error, file=log)
-    print(f"athena: {command.name} failed unexpectedly: {type(error).__name__}: {error}", file=sys.stderr)
-    print(f"  next: nothing was assumed; the details are in {log.name}", file=sys.stderr)
-    return 1
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="athena-", suffix=".log", delete=False, encoding="utf-8") as log:
+            log.write(f"athena {command.name}\n")
+            traceback.print_exception(error, file=log)
+    except OSError as reason:
+        return f"no file: {reason}"
+    return log.name
+
+
+def _tell(kind: str, message: str, hint: str, exit_code: int, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"error": kind, "message": message, "next": hint, "exit_code": exit_code}))
+        return
+    print(f"athena: {message}", file=sys.stderr)
+    if hint:
+        print(f"  next: {hint}", file=sys.stderr)
 
 
 def _version() -> str:

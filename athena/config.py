@@ -167,6 +167,11 @@ def _choose_venue(values: dict[str, Any], environment: Mapping[str, str], lenien
         missing = "APCA_API_SECRET_KEY" if key else "APCA_API_KEY_ID"
         raise SettingsError(f"{missing} is empty though its partner is set.", "Set both for Alpaca paper, or neither.")
     values.setdefault("venue", "paper" if key and secret else "simulator")
+    if lenient and values["venue"] not in VENUES:  # the nearest, else what the keys say; what is halted is always named
+        from difflib import get_close_matches
+
+        nearest = get_close_matches(str(values["venue"]).lower(), VENUES, 1, 0.6)
+        values["venue"] = nearest[0] if nearest else "paper" if key and secret else "simulator"
     _convert("venue", values["venue"])
     if values["venue"] == "simulator":
         values.setdefault("key_id", "SIMULATOR")
@@ -188,7 +193,7 @@ def _choose_venue(values: dict[str, Any], environment: Mapping[str, str], lenien
 def _convert(key: str, value: Any) -> Any:
     """The value in its field's type; raises SettingsError naming key, value and what is expected."""
     if key in {"home", "reports", "backups"}:
-        return Path(value).expanduser()
+        return _path(key, value)
     if key == "venue" and value not in VENUES:
         raise SettingsError(f"venue is '{value}'; it is one of {', '.join(VENUES)}.", did_you_mean(str(value), VENUES))
     if key == "account" and value and not str(value).replace("-", "").replace("_", "").isalnum():
@@ -196,8 +201,7 @@ def _convert(key: str, value: Any) -> Any:
     if key == "simulator_url":
         return _loopback_url(str(value))
     if key == "symbols":
-        names = value.split(",") if isinstance(value, str) else list(value)
-        return tuple(str(name).strip().upper() for name in names if str(name).strip())
+        return _symbols(key, value)
     if key in {"safe_mode", "cancel_on_halt", "cancel_on_stop"} and not isinstance(value, bool):
         if str(value).lower() not in _TRUE | _FALSE:
             raise SettingsError(f"{key} is '{value}'; use true or false.")
@@ -210,13 +214,37 @@ def _convert(key: str, value: Any) -> Any:
         if not 0 < number < 1e6:
             raise SettingsError(f"{key} is {value}; a positive number is expected.")
         return number
+    if key == "limits" and not isinstance(value, Mapping):
+        raise SettingsError(f"limits is {value!r}; a [limits] table of names and values is expected.")
+    if key == "strategies" and not isinstance(value, list | tuple):
+        raise SettingsError(f"strategies is {value!r}; [[strategies]] tables are expected.")
     if key == "strategies":
         return tuple(item if isinstance(item, StrategySettings) else _strategy(item) for item in value)
+    if key in {"operator", "account"}:
+        return str(value)
     return value
+
+
+def _path(key: str, value: Any) -> Path:
+    if not isinstance(value, str | Path):
+        raise SettingsError(f"{key} is {value!r}; a folder's path is expected.")
+    return Path(value).expanduser()
+
+
+def _symbols(key: str, value: Any) -> tuple[str, ...]:
+    """Symbols from a list or from one text with commas; never the letters of one symbol."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise SettingsError(f"{key} is {value!r}; a list of symbols is expected, for example AAPL,MSFT.")
+    return tuple(name.strip().upper() for name in names if name.strip())
 
 
 def _loopback_url(value: str) -> str:
     parts = urlsplit(value)
+    try:
+        _ = parts.port
+    except ValueError:
+        raise SettingsError(f"simulator_url is '{value}'; a port is a number from 1 to 65535.") from None
     if parts.scheme != "http" or parts.hostname not in {"127.0.0.1", "localhost", "::1"} or parts.path not in {"", "/"}:
         raise SettingsError(f"simulator_url is '{value}'; the simulator lives on loopback: http://127.0.0.1:PORT.")
     return value.rstrip("/")
@@ -226,5 +254,5 @@ def _strategy(table: Any) -> StrategySettings:
     if not isinstance(table, Mapping) or not {"name", "kind", "symbols"} <= set(table):
         raise SettingsError(f"a [[strategies]] table needs name, kind and symbols; got {table!r}.")
     rest = {key: value for key, value in table.items() if key not in {"name", "kind", "symbols"}}
-    symbols = tuple(str(symbol).upper() for symbol in table["symbols"])
+    symbols = _symbols(f"symbols of strategy {table['name']}", table["symbols"])
     return StrategySettings(str(table["name"]), str(table["kind"]), symbols, rest)

@@ -7,7 +7,7 @@ from importlib import import_module
 
 import pytest
 
-from athena.cli import main
+from athena.cli import _unexpected, main
 from athena.command_table import COMMANDS, SECTIONS
 
 
@@ -31,9 +31,7 @@ def test_a_mistyped_command_names_the_nearest(capsys):
 
 def test_a_mistyped_option_of_halt_says_that_nothing_was_done(capsys, tmp_path):
     """A halt that did not happen never looks like one."""
-    with pytest.raises(SystemExit) as ended:
-        main(["halt", "--resaon", "x", "--home", str(tmp_path)])
-    assert ended.value.code == 2
+    assert main(["halt", "--resaon", "x", "--home", str(tmp_path)]) == 2
     assert "NOTHING WAS DONE" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -53,6 +51,29 @@ def test_json_failures_are_json(capsys, tmp_path):
     told = json.loads(capsys.readouterr().out)
     assert code == told["exit_code"] != 0
     assert told["next"]
+
+
+def test_a_mistyped_option_is_json_too_when_json_was_asked_for(capsys):
+    """A script that mistypes an option reads the same shape of answer as for every other failure."""
+    assert main(["halt", "--resaon", "x", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["exit_code"] == 2
+
+
+def test_caps_lock_is_no_typo(capsys):
+    """HALT is halt: nobody looks at the keyboard's lights in an emergency."""
+    with pytest.raises(SystemExit) as ended:
+        main(["HALT", "--help"])
+    assert ended.value.code == 0
+    assert "stop all trading now" in capsys.readouterr().out
+
+
+def test_a_halt_that_fails_unexpectedly_says_that_trading_may_go_on(capsys):
+    """A defect in an emergency command never reads like a halt, and names the other way."""
+    command = next(c for c in COMMANDS if c.name == "halt")
+    assert _unexpected(command, RuntimeError("a defect"), True) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert "TRADING MAY STILL BE ON" in told["message"]
+    assert "athena emergency-stop" in told["next"]
 
 
 def test_a_reader_that_goes_away_is_no_failure():

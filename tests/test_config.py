@@ -56,6 +56,7 @@ def test_the_secret_is_in_no_repr():
         ({"ATHENA_SAFE_MODE": "perhaps"}, "safe_mode is 'perhaps'"),
         ({"ATHENA_SIMULATOR_URL": "http://10.0.0.1:1"}, "loopback"),
         ({"ATHENA_ACCOUNT": "../other"}, "account is '../other'"),
+        ({"ATHENA_SIMULATOR_URL": "http://127.0.0.1:99999"}, "a port is a number"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_value(environment, words):
@@ -76,6 +77,36 @@ def test_a_toml_file_is_read_and_a_wrong_key_in_it_is_named(tmp_path):
     (tmp_path / "athena.toml").write_text("symbol = 3\n")
     with pytest.raises(SettingsError, match="Did you mean 'symbols'"):
         load()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("symbols = 5", "symbols is 5"),
+        ("limits = 5", "[limits] table"),
+        ('strategies = "x"', "[[strategies]] tables"),
+        ("reports = 5", "reports is 5"),
+        ('[[strategies]]\nname = "m"\nkind = "k"\nsymbols = [1]', "symbols of strategy m is [1]"),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_is_named(tmp_path, text, words):
+    """A number where a list belongs is one message, not a TypeError."""
+    (tmp_path / "athena.toml").write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert words in str(caught.value)
+
+
+def test_one_symbol_written_as_text_is_one_symbol(tmp_path):
+    """`symbols = "AAPL"` in a strategy never trades A, A, P and L."""
+    (tmp_path / "athena.toml").write_text('[[strategies]]\nname = "m"\nkind = "k"\nsymbols = "aapl"\n')
+    assert load().strategies[0].symbols == ("AAPL",)
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("papr", "paper"), ("LIVE", "live"), ("prod", "simulator")])
+def test_an_emergency_starts_although_the_venue_is_mistyped(typed, meant):
+    """The halt goes to the venue that was meant; where nobody can tell, to the one the keys say."""
+    assert load({"ATHENA_VENUE": typed}, lenient=True).venue == meant
 
 
 def test_an_emergency_starts_although_the_settings_are_broken(tmp_path):

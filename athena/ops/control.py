@@ -1,40 +1,71 @@
-"""Commands that act on the live system. `halt` is first and light: it imports the guard and nothing heavy."""
+"""Commands that act on the live system. `halt` is first and light: its flag is set before the guard is imported."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from athena.config import Settings
-from athena.errors import AthenaError, SettingsError
-from athena.live.execution_guard import ExecutionGuard
+from athena.errors import AthenaError, EngineNotRunning, SettingsError, did_you_mean
+from athena.live.guard_flag import GuardFlag, new_nonce
 from athena.model import Mode, Scope
+
+if TYPE_CHECKING:
+    from athena.live.execution_guard import ExecutionGuard
 
 FIRST_QUOTES_SECONDS = 5.0
 
 
 def halt(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Stop trading: the flag first, then the journal, then wait until no order is on its way."""
+    """Stop trading: the flag before anything else is imported, then the journal, then wait for orders on their way."""
     reason = " ".join(arguments.words) or arguments.reason or "halted at the command line"
     if arguments.symbol and arguments.strategy:
         raise SettingsError("--symbol and --strategy exclude each other.", "Halt them one after the other.")
     scope = Scope.SYMBOL if arguments.symbol else Scope.STRATEGY if arguments.strategy else Scope.GLOBAL
     target = arguments.symbol or arguments.strategy
     mode = Mode.REDUCE_ONLY if arguments.reduce_only else Mode.HALTED
-    made = ExecutionGuard.get_instance(settings).halt(reason, scope=scope, target=target, mode=mode)
+    nonce = new_nonce()
+    if scope is Scope.GLOBAL and mode is Mode.HALTED:
+        GuardFlag.open(settings.journal_path).halt(nonce)
+    made = _guard(settings).halt(reason, scope=scope, target=target, mode=mode, nonce=nonce)
     what = f"{scope} {target}" if target else "all trading"
+    doubt = _doubt(settings, scope, target)
     if arguments.json:
         facts = {"id": made.id, "scope": scope, "target": target, "mode": made.mode, "reason": made.reason}
-        print(json.dumps(facts | {"owner": made.owner, "at": made.at.isoformat(), "clean": made.clean}))
+        print(json.dumps(facts | {"owner": made.owner, "at": made.at.isoformat(), "clean": made.clean, "doubt": doubt}))
         return 0
     print(f"{made.mode.value.replace('_', '-').upper()}: {what} on {settings.account_name}, by {made.owner}: {reason}")
     print(
         f"  journal row {made.id} at {made.at:%H:%M:%S} UTC; no order on its way" if made.clean else f"  {made.detail}"
     )
+    if doubt:
+        print(f"  CAREFUL: {doubt}")
     print(f"  next: athena status, then athena resume{f' --{scope} {target}' if target else ''} REASON")
     return 0
+
+
+def _doubt(settings: Settings, scope: Scope, target: str) -> str:
+    """Whether a halt may have hit nothing, because its symbol or strategy is none that this live system has."""
+    if not target:
+        return ""
+    named = {strategy.name for strategy in settings.strategies}
+    symbols = {*settings.symbols, *(symbol for strategy in settings.strategies for symbol in strategy.symbols)}
+    known = symbols if scope is Scope.SYMBOL else named
+    column = "symbol" if scope is Scope.SYMBOL else "strategy"
+    try:
+        from athena.journal.journal import Journal
+
+        with Journal.open(settings.journal_path, actor="halt", read_only=True) as journal:
+            known |= {row[0] for row in journal.query(f"SELECT DISTINCT {column} FROM orders")}
+    except AthenaError:  # the halt is set; a doubt about its target must not undo that
+        pass
+    if target in known or not known:
+        return ""
+    return f"{target} is no {column} of this system, so it may have stopped nothing. " + did_you_mean(
+        target, known, "athena halt, without more, stops all."
+    )
 
 
 def resume(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -42,23 +73,24 @@ def resume(settings: Settings, arguments: argparse.Namespace) -> int:
     reason = " ".join(arguments.words) or arguments.reason
     if not reason:
         raise SettingsError("resume needs a reason.", 'For example: athena resume "spread is back to normal"')
-    guard = ExecutionGuard.get_instance(settings)
+    guard = _guard(settings)
     made = guard.resume(arguments.symbol or None, arguments.strategy or None, reason, override=arguments.override)
-    lifted = False
-    if not (arguments.symbol or arguments.strategy):
-        lifted = _lift_suspension(settings)
+    venue = "" if arguments.symbol or arguments.strategy else _lift_suspension(settings)
     if arguments.json:
         facts = {"cleared": [h.id for h in made.cleared], "remaining": [h.id for h in made.remaining]}
-        print(json.dumps(facts | {"override": made.override, "engine_running": made.engine_running}))
+        print(json.dumps(facts | {"override": made.override, "engine_running": made.engine_running, "venue": venue}))
         return 0
+    if made.override:
+        print("OVERRIDE: the checklist did not hold; this is recorded with your name")
+        print("".join(f"  {line}\n" for line in made.checks if not line.holds), end="")
     for row in made.cleared:
         print(f"cleared   {row.scope} {row.target} {row.mode}, set by {row.owner}: {row.reason}".replace("  ", " "))
     for row in made.remaining:
         print(f"REMAINS   {row.scope} {row.target} {row.mode}, set by {row.owner}: {row.reason}".replace("  ", " "))
     if not (made.cleared or made.remaining):
         print("nothing was halted")
-    if lifted:
-        print("the venue takes new orders again (suspend_trade read back as off)")
+    if venue:
+        print(venue)
     if not made.engine_running:
         print("engine: not running, so nothing trades; it starts halted. Next: athena engine")
     return 0
@@ -92,22 +124,32 @@ def reconcile(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def limits(settings: Settings, arguments: argparse.Namespace) -> int:
     """Show the limits with their headroom, or change one in the journal, effective on the next order everywhere."""
-    guard = ExecutionGuard.get_instance(settings)
+    guard = _guard(settings)
     if arguments.name and not arguments.value:
         raise SettingsError(f"limits {arguments.name} needs a value.", f"athena limits {arguments.name} VALUE")
     if arguments.name:
         target = f"symbol:{arguments.symbol}" if arguments.symbol else ""
         target = f"strategy:{arguments.strategy}" if arguments.strategy else target
-        guard.set_limit(arguments.name, arguments.value, target=target, reason=arguments.reason)
+        guard.set_limit(
+            arguments.name, arguments.value, target=target, reason=arguments.reason, override=arguments.override
+        )
     from athena.ops.status import gather, show_limits
 
     return show_limits(gather(settings), as_json=arguments.json)
+
+
+def _guard(settings: Settings) -> ExecutionGuard:
+    from athena.live.execution_guard import ExecutionGuard  # takes longer than setting the flag
+
+    return ExecutionGuard.get_instance(settings)
 
 
 def _ask(settings: Settings, name: str, asked: dict[str, Any], timeout: float) -> dict[str, Any]:
     from athena.journal.journal import Journal
     from athena.live.commands import request_sync
 
+    if not settings.journal_path.exists():  # a mistyped home is told, not filled with an empty journal
+        raise EngineNotRunning(f"engine: not running, and it never ran in {settings.folder}.", "athena engine")
     journal = Journal.open(settings.journal_path, actor=f"operator {settings.operator}")
     try:
         answer = request_sync(journal, name, asked, timeout)
@@ -156,21 +198,22 @@ def _words(value: Any) -> str:
     return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
 
 
-def _lift_suspension(settings: Settings) -> bool:
-    """Undo an emergency stop's `suspend_trade` at the venue; False when it was not set or the venue does not answer."""
+def _lift_suspension(settings: Settings) -> str:
+    """Undo an emergency stop's `suspend_trade` at the venue; what came of it in words, "" when it was not set."""
     import asyncio
 
     from athena.errors import BrokerError
     from athena.live.brokers.alpaca import AlpacaBroker
 
-    async def lift() -> bool:
+    async def lift() -> str:
         broker = AlpacaBroker.get_instance(settings)
         if not (await broker.get_account()).trade_suspended_by_user:
-            return False
-        return not await broker.suspend_trading(False)
+            return ""
+        if await broker.suspend_trading(False):
+            return "THE VENUE STILL REFUSES NEW ORDERS: suspend_trade read back as on. Lift it in Alpaca's web page."
+        return "the venue takes new orders again (suspend_trade read back as off)"
 
     try:
         return asyncio.run(lift())
     except BrokerError as error:
-        print(f"venue not asked about its own suspension: {error}")
-        return False
+        return f"venue not asked about its own suspension: {error}"

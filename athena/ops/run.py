@@ -39,6 +39,8 @@ def simulator(settings: Settings, arguments: argparse.Namespace) -> int:
         raise SettingsError(
             f"--speed is {arguments.speed}; expected more than 0 and at most {MAX_SPEED}. 1 is real time."
         )
+    if arguments.port is not None and not 0 <= arguments.port <= 65535:
+        raise SettingsError(f"--port is {arguments.port}; a port is a number from 1 to 65535, 0 takes a free one.")
     options = ServerOptions(
         port=urlsplit(settings.simulator_url).port or 8710 if arguments.port is None else arguments.port,
         keys={settings.key_id: settings.secret_key},
@@ -55,9 +57,10 @@ def simulator(settings: Settings, arguments: argparse.Namespace) -> int:
     tape.quote(tape.symbols[0], start)  # a day the tape does not have is refused now, not at the first request
 
     def announce(server: SimulatorServer) -> None:
+        now = server.clock.now().astimezone(NEW_YORK)  # later than asked for where a state file goes on
         print(f"simulator at {server.url}, key {settings.key_id}", flush=True)
         print(
-            f"  venue time {start:%Y-%m-%d %H:%M} New York, {arguments.speed:g} times real time; Ctrl-C stops",
+            f"  venue time {now:%Y-%m-%d %H:%M} New York, {arguments.speed:g} times real time; Ctrl-C stops",
             flush=True,
         )
 

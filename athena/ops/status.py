@@ -12,7 +12,7 @@ from athena.core.portfolio import Portfolio, get_daily_pnl
 from athena.journal.journal import Journal
 from athena.live.execution_guard import ExecutionGuard
 from athena.live.limits import show
-from athena.model import Mode, OrderStatus
+from athena.model import ZERO, Mode, OrderStatus
 from athena.ops.health import ENGINE_STALE_SECONDS, age, words
 
 if TYPE_CHECKING:
@@ -74,11 +74,14 @@ def show_limits(found: SystemStatus, *, as_json: bool = False) -> int:
 
 
 def gather(settings: Settings) -> SystemStatus:
-    """Read it all once. Raises JournalError when there is no journal: nothing is invented."""
+    """Read it all once. Raises JournalError when there is no journal: nothing is invented.
+
+    Before an engine bound an account, guard, halts and limits are told all the same, and the money is unknown.
+    """
     guard = ExecutionGuard.get_instance(settings).get_status()
     with Journal.open(settings.journal_path, actor="status", read_only=True) as journal:
-        portfolio = Portfolio.from_journal(journal)
         account = journal.one("SELECT account_number FROM account")
+        portfolio = Portfolio.from_journal(journal) if account else Portfolio(ZERO)
         pnl = f"{get_daily_pnl(settings):.2f}" if account else ""
         return SystemStatus(
             account=settings.account_name,
