@@ -103,6 +103,7 @@ def test_a_phantom_fill_is_corrected_by_an_event_that_does_not_pretend_to_be_one
     """What no execution of the venue explains leaves the books at what it cost, and history stays."""
     live = operator.live
     live.kill(trade_a_while(live))
+    requests.delete(f"{live.url}/v2/orders", headers=KEY, timeout=5).raise_for_status()  # nothing fills meanwhile
     operator.types("restore-portfolio", "--timestamp", "2030-01-01 00:00:00", "--apply", "--reason", "late fills")
     with live.journal() as journal:
         told = {"execution_id": "ghost@5", "client_order_id": "x", "broker_order_id": "ghost", "symbol": "KO"}
@@ -112,7 +113,7 @@ def test_a_phantom_fill_is_corrected_by_an_event_that_does_not_pretend_to_be_one
     code, told = operator.types("broker-reconciliation")
     assert code == 11
     assert ("phantom", "ghost@5") in {(one["kind"], one["subject"]) for one in told.findings}
-    stamp = ("restore-portfolio", "--timestamp", "2020-03-09 09:33:00")
+    stamp = ("restore-portfolio", "--timestamp", "2020-03-09 15:59:00")
     code, told = operator.types(*stamp, "--apply", "--reason", "a ghost")
     assert (code, told.left) == (0, [])
     with live.journal() as journal:
