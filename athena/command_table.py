@@ -113,6 +113,19 @@ COMMANDS = (
         ),
     ),
     Command(
+        "requests",
+        EMERGENCY,
+        "what waits for a second operator's approval",
+        "athena.ops.approvals:requests",
+    ),
+    Command(
+        "approve",
+        EMERGENCY,
+        "approve another operator's request to resume or to raise a limit",
+        "athena.ops.approvals:approve",
+        (option("id", help="as athena requests shows it"),),
+    ),
+    Command(
         "emergency-stop",
         EMERGENCY,
         "halt, cancel everything at the venue, and have the venue refuse new orders",
@@ -275,6 +288,7 @@ COMMANDS = (
             option("value", nargs="?", default="", help="its new value"),
             option("--symbol", type=str.upper, default="", help="for this symbol only"),
             option("--strategy", default="", help="for this strategy only"),
+            option("--override", action="store_true", help="without the second approver; recorded loudly"),
             _REASON,
         ),
     ),

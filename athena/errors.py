@@ -5,7 +5,8 @@ AthenaError                     exit 1
 ├── JournalError                exit 3   the journal cannot be read or written
 │   └── JournalCorrupt                   its hash chain or its pages are broken
 ├── GuardError                  exit 4   the guard could not do what was asked
-│   └── ResumeRefused                    the checklist for resuming does not hold
+│   ├── ResumeRefused                    the checklist for resuming does not hold
+│   └── ApprovalNeeded                   a second operator must approve; asked, and nothing changed yet
 ├── BrokerError                 exit 5   the venue could not be asked, or said no
 │   ├── BrokerUnavailable                no answer: nothing was learnt
 │   ├── AmbiguousSubmission              an order may or may not have reached the venue
@@ -64,6 +65,14 @@ class ResumeRefused(GuardError):
     def __init__(self, message: str, hint: str = "", failed: tuple[str, ...] = ()) -> None:
         super().__init__(message, hint)
         self.failed = failed
+
+
+class ApprovalNeeded(GuardError):
+    """A second operator must approve; `request` is the id to approve. Nothing has changed yet."""
+
+    def __init__(self, message: str, hint: str = "", request: str = "") -> None:
+        super().__init__(message, hint)
+        self.request = request
 
 
 class BrokerError(AthenaError):

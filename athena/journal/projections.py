@@ -186,6 +186,8 @@ def _broker_state(db: Database, entry: Entry) -> None:
 
 @kind("engine.started")
 @kind("engine.stopped")
+@kind("approval.requested")
+@kind("approval.given")
 @kind("note")
 def _recorded(db: Database, entry: Entry) -> None:
     """Told by the event alone; no table."""

@@ -14,17 +14,17 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from athena.config import Settings
-from athena.errors import AthenaError, GuardError, ResumeRefused
+from athena.errors import GuardError
 from athena.live.guard_config import GuardConfig
-from athena.live.guard_flag import GuardFlag, H, boottime_ns, claim_engine, flag_path
-from athena.live.guard_halting import Check, Resumed, adopt, checklist, clear_halts, new_halt, open_journal, set_halt
+from athena.live.guard_flag import GuardFlag, boottime_ns, claim_engine, flag_path
+from athena.live.guard_halting import Resumed, clear_halts, new_halt, open_journal, set_halt
 from athena.live.guard_rules import Halt, Rules
-from athena.live.limits import LIMITS, Value, check_order, effective, parse, to_json
+from athena.live.limits import Value, effective
 from athena.live.verdict import Approved, Refused
 from athena.model import (
     Account,
@@ -43,14 +43,15 @@ from athena.model import (
 
 if TYPE_CHECKING:
     from athena.journal.journal import Journal
+    from athena.live.approvals import Request
+    from athena.live.guard_checklist import Line
     from athena.live.guard_gate import Gate, Sending
     from athena.live.guard_status import GuardStatus
     from athena.live.guardian import Guardian
     from athena.live.violations import Violation
 
-__all__ = ["Approved", "Check", "ExecutionGuard", "Halt", "Refused", "Resumed"]
+__all__ = ["Approved", "ExecutionGuard", "Halt", "Refused", "Resumed"]
 
-_ORPHAN_SECONDS = 1.0
 _instances: dict[str, ExecutionGuard] = {}
 _instances_lock = threading.Lock()
 
@@ -129,12 +130,9 @@ class ExecutionGuard:
     @property
     def _order_timestamps(self) -> list[datetime]:
         """Local naive times of the orders let through in the last hour of machine time."""
-        from athena.journal.codec import to_text
-        from athena.live.violations import naive_local
+        from athena.live.violations import order_times
 
-        since = to_text(datetime.now(UTC) - timedelta(hours=1))
-        sql = "SELECT intended_at FROM orders WHERE status != 'refused' AND intended_at > ? ORDER BY intended_at"
-        return [naive_local(datetime.fromisoformat(row["intended_at"])) for row in self.journal.query(sql, (since,))]
+        return order_times(self.journal)
 
     @property
     def is_active(self) -> bool:
@@ -161,16 +159,19 @@ class ExecutionGuard:
         owner: str = "",
         expires_at: datetime | None = None,
         venue_at: datetime | None = None,
+        nonce: int | None = None,
     ) -> Halt:
         """Stop trading, or restrict it. A global halt binds every process before anything else is done.
 
         Outside the engine it returns when no order can reach the venue any more; the Halt says so in `clean`.
+        `nonce` is that of a flag the caller has set already.
         Raises GuardError: not journaled (a global halt stands all the same), or a target that means nothing.
         """
         owner = owner or (self.settings.operator if origin is Origin.OPERATOR else origin.value)
         halt = new_halt(
-            reason, scope=scope, target=target, mode=mode, origin=origin, owner=owner, expires_at=expires_at
-        )
+            reason, scope=scope, target=target, mode=mode, origin=origin, owner=owner, nonce=nonce,
+            expires_at=expires_at,
+        )  # fmt: skip
         return set_halt(self.flag, lambda: self.journal, halt, wait=self._gate is None, venue_at=venue_at)
 
     async def force_halt(self, reason: str = "", symbol: str | None = None, strategy: str | None = None) -> Halt:
@@ -197,24 +198,25 @@ class ExecutionGuard:
         """Clear the halts that stand now on everything, or on one symbol or strategy, if the checklist holds.
 
         `halt_ids` names them instead. `override` clears them though lines of the checklist fail; that is recorded.
-        Raises ResumeRefused naming the lines that fail, or when a halt came meanwhile. Halts of another scope remain.
+        Raises ResumeRefused naming the lines that fail, or when a halt came meanwhile; ApprovalNeeded when another
+        operator must approve, who is asked by that. Halts of another scope remain.
         """
         scope, target = _scope(symbol, strategy)
 
         def wanted(halt: Halt) -> bool:
             return halt.scope is scope and halt.target == target
 
+        from athena.live import guard_resuming as resuming
+
         flag, journal = self.flag, self.journal
-        self._no_orphan(flag, journal)
+        resuming.wait_for_no_orphan(flag, journal)
         seen = [halt.id for halt in self.halts() if wanted(halt)] if halt_ids is None else list(halt_ids)
         if self._gate is None and flag.lease_seconds > 0 and seen and not override:
-            self._reconcile(journal)
-        cleared, remaining, checks = clear_halts(
-            flag, journal, seen, by=self.settings.operator, reason=reason or "resumed", override=override,
-            checklist=checklist(flag), all_of=wanted if halt_ids is None else None,
+            resuming.reconcile_now(journal)
+        return resuming.resume(
+            flag, journal, seen, by=self.settings.operator, reason=reason, where=target or "everything",
+            override=override, all_of=wanted if halt_ids is None else None,
         )  # fmt: skip
-        overridden = override and any(not check.ok for check in checks)
-        return Resumed(cleared, remaining, overridden, flag.lease_seconds > 0, checks)
 
     async def resume_trading(
         self,
@@ -242,49 +244,49 @@ class ExecutionGuard:
         named = [h.id for h in own if scope is None or (h.scope is scope and h.target == target)]
         return clear_halts(self.flag, self.journal, named, by=origin.value, reason=reason)[0] if named else ()
 
-    def set_limit(self, name: str, value: Any, *, target: str = "", reason: str = "") -> Value:
-        """Change a limit of everything, `symbol:AAPL` or `strategy:NAME`, from the next order on. Raises GuardError."""
-        kind, _, key = target.partition(":")
-        target = f"symbol:{key.upper()}" if kind == "symbol" else target
-        new = parse(name, value, target=target)
-        with self.journal.transaction() as tx:
-            rules = Rules.load(self.journal)
-            values = rules.values | {(name, target): new}
-            check_order(effective(values, key if kind == "symbol" else "", key if kind == "strategy" else ""))
-            payload = {
-                "name": name,
-                "target": target,
-                "value": to_json(new),
-                "by": self.settings.operator,
-                "reason": reason,
-            }
-            tx.append("limit.set", payload | {"previous": to_json(rules.value(name, target))})
-        self.flag.announce_change()
-        return new
+    def set_limit(self, name: str, value: Any, *, target: str = "", reason: str = "", override: bool = False) -> Value:
+        """Change a limit of everything, `symbol:AAPL` or `strategy:NAME`, from the next order on. Raises GuardError.
 
-    def _no_orphan(self, flag: GuardFlag, journal: Journal) -> None:
-        """Raise ResumeRefused when the flag holds a halt that no row explains: it is being set, or its setter died."""
-        import time
+        Where a second approver is required, making it less strict raises ApprovalNeeded; `override` does it all the
+        same, on the record.
+        """
+        from athena.live.guard_resuming import set_limit
 
-        deadline = time.monotonic() + _ORPHAN_SECONDS
-        while (seen := flag.words[H]) and journal.one("SELECT 1 FROM halts WHERE nonce = ?", (str(seen),)) is None:
-            if time.monotonic() >= deadline:
-                found = adopt(flag, journal)
-                raise ResumeRefused(
-                    f"an unrecorded halt was found: {found}.",
-                    "It is recorded now; look, then resume.",
-                    ("no newer halt",),
-                )
-            time.sleep(0.02)
+        return set_limit(
+            self.flag, self.journal, name, value, target=target, by=self.settings.operator, reason=reason,
+            override=override,
+        )  # fmt: skip
 
-    def _reconcile(self, journal: Journal) -> None:
-        """Ask the running engine to reconcile, so that the checklist judges this moment; its failure shows there."""
-        from athena.live.commands import request_sync
+    def checklist(self, symbol: str | None = None, strategy: str | None = None) -> tuple[Line, ...]:
+        """What must hold to resume here, each line with what was seen; empty when nothing is halted here."""
+        from athena.live.guard_resuming import ready
 
-        try:
-            request_sync(journal, "reconcile", timeout=20)
-        except AthenaError:
-            pass
+        place = _scope(symbol, strategy)
+        own = tuple(halt for halt in self.halts() if (halt.scope, halt.target) == place)
+        return ready(self.flag, self.journal, own, self.settings.operator)
+
+    def requests(self) -> tuple[Request, ...]:
+        """What waits for a second operator's approval, oldest first."""
+        from athena.live.approvals import requests
+
+        return tuple(request for request in requests(self.journal) if request.pending)
+
+    def approve(self, request_id: str) -> Resumed | Value:
+        """Approve another operator's request; it takes effect with this. Raises GuardError: own, expired or stale."""
+        from athena.live import guard_resuming as resuming
+        from athena.live.approvals import LIMIT, check, find
+
+        flag, journal, by = self.flag, self.journal, self.settings.operator
+        request = find(journal, request_id)
+        check(request, by)
+        if request.action == LIMIT:
+            return resuming.approve_limit(flag, journal, request, by)
+        if self._gate is None and flag.lease_seconds > 0:
+            resuming.reconcile_now(journal)
+        facts = request.facts
+        return resuming.resume(
+            flag, journal, facts["halts"], by=by, reason=facts["reason"], where=facts["where"], request=request
+        )
 
     # The engine's side
 
@@ -297,6 +299,7 @@ class ExecutionGuard:
             raise GuardError("This guard is started already.")
         from athena.live.guard_gate import Gate
         from athena.live.guard_load import load_book
+        from athena.live.guard_resuming import first_limits
 
         self._claim = claim_engine(self._path)
         try:
@@ -305,7 +308,7 @@ class ExecutionGuard:
             earlier = [h.id for h in self.halts() if h.origin is Origin.STARTUP and h.id != halt.id]
             if earlier:
                 clear_halts(flag, journal, earlier, by="engine", reason="a newer start")
-            self._first_limits(journal)
+            first_limits(flag, journal, self.settings.limits, self.settings.operator)
             self._gate = Gate(flag, journal, load_book(journal), self.halt, flag_path(self._path))
         except BaseException:
             os.close(self._claim)
@@ -401,13 +404,6 @@ class ExecutionGuard:
         from athena.live.guard_status import usage_of
 
         return usage_of(self.gate.book)
-
-    def _first_limits(self, journal: Journal) -> None:
-        """Limits from the settings, for those that nobody has set yet."""
-        known = Rules.load(journal).values
-        for name, value in self.settings.limits.items():
-            if name not in LIMITS or (name, "") not in known:
-                self.set_limit(name, value, reason="settings")
 
     def __repr__(self) -> str:
         role = "the engine's" if self._gate is not None else "a handle"

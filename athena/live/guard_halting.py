@@ -9,32 +9,20 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from athena.errors import AthenaError, GuardError, ResumeRefused
+from athena.live.guard_checklist import Ask, Line, shown
 from athena.live.guard_flag import GuardFlag, H, L, R, S, boottime_ns, new_nonce
 from athena.live.guard_rules import Halt, with_wait
 from athena.model import Mode, Origin, Scope
 
 if TYPE_CHECKING:
-    from athena.journal.journal import Journal, Transaction
+    from athena.journal.journal import Journal
 
 WAIT_SECONDS = 5.0
 _POLL_SECONDS = 0.0005
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of the checklist for resuming."""
-
-    name: str
-    ok: bool
-    detail: str
-
-    def __str__(self) -> str:
-        return f"{'ok ' if self.ok else 'NO '} {self.name}: {self.detail}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +33,7 @@ class Resumed:
     remaining: tuple[Halt, ...]
     override: bool
     engine_running: bool
-    checks: tuple[Check, ...] = ()
+    checks: tuple[Line, ...] = ()
 
     def __str__(self) -> str:
         lines = ["Resumed by OVERRIDE of the checklist." if self.override else "Resumed."]
@@ -123,9 +111,9 @@ def clear_halts(
     by: str,
     reason: str,
     override: bool = False,
-    checklist: Callable[[Transaction, tuple[Halt, ...]], tuple[Check, ...]] | None = None,
+    checklist: Ask | None = None,
     all_of: Callable[[Halt], bool] | None = None,
-) -> tuple[tuple[Halt, ...], tuple[Halt, ...], tuple[Check, ...]]:
+) -> tuple[tuple[Halt, ...], tuple[Halt, ...], tuple[Line, ...]]:
     """Clear the halts `named` in one commit, then acknowledge the flag's halt if nothing else keeps everything halted.
 
     Returns (cleared, remaining, checks). With `all_of`, the names must be all such halts that stand. Raises
@@ -143,10 +131,11 @@ def clear_halts(
         if newer:
             raise ResumeRefused(f"a halt came meanwhile: {newer[0]}.", "Look again, then resume.", ("no newer halt",))
         checks = checklist(tx, to_clear) if checklist else ()
-        failed = tuple(check.name for check in checks if not check.ok)
+        failed = tuple(line.name for line in checks if not line.holds)
         if failed and not override:
-            lines = "; ".join(f"{check.name}: {check.detail}" for check in checks if not check.ok)
-            raise ResumeRefused(f"not resumed: {lines}.", "Mend it, or override it, which is recorded.", failed)
+            first = next(line for line in checks if not line.holds)
+            told = f"{first.next} " if first.next else ""
+            raise ResumeRefused(f"not resumed: {shown(checks)}.", f"{told}Or override it, which is recorded.", failed)
         told = f"OVERRIDE of {', '.join(failed)}: {reason}" if failed else reason
         for halt in to_clear:
             tx.append("halt.cleared", {"id": halt.id, "by": by, "reason": told, "override": bool(failed)})
@@ -217,70 +206,6 @@ def new_halt(
     return Halt(
         id or f"halt-{nonce:016x}", scope, target, mode, origin, owner or origin.value, reason, nonce, now, expires_at
     )
-
-
-def checklist(flag: GuardFlag) -> Callable[[Transaction, tuple[Halt, ...]], tuple[Check, ...]]:
-    """What must hold to resume; asked in the transaction that clears, so being there proves the journal writable."""
-
-    def ask(tx: Transaction, halts: tuple[Halt, ...]) -> tuple[Check, ...]:
-        checks = [Check("journal writable", True, "this very transaction")]
-        running = flag.lease_seconds > 0
-        everything = any(halt.scope is Scope.GLOBAL for halt in halts)
-        if running and halts:
-            checks.append(_reconciled(tx, halts))
-        if everything and running:
-            checks.append(_loss(tx))
-        if any(halt.origin is Origin.CONNECTIVITY for halt in halts):
-            checks.append(_connected(tx))
-        return tuple(checks)
-
-    return ask
-
-
-def _reconciled(tx: Transaction, halts: tuple[Halt, ...]) -> Check:
-    """A reconciliation found no break, and that was after the newest of these halts and after the engine's start."""
-    row = tx.one("SELECT at, ok FROM reconciliations ORDER BY sequence DESC LIMIT 1")
-    start = tx.one("SELECT started_at FROM heartbeats WHERE component = 'engine'")
-    since = max([*(halt.at for halt in halts), *(datetime.fromisoformat(text) for text in start or ())])
-    if row is None:
-        return Check("reconciled", False, "never on this journal")
-    at = datetime.fromisoformat(row["at"])
-    if not row["ok"]:
-        return Check("reconciled", False, f"the last one, {at:%H:%M:%S} UTC, found breaks")
-    return Check("reconciled", at >= since, f"last {at:%H:%M:%S} UTC, halted or started {since:%H:%M:%S} UTC")
-
-
-def _loss(tx: Transaction) -> Check:
-    """The day's loss by the last journaled equity is below its limit."""
-    day = tx.one("SELECT trading_date, opening_equity FROM trading_days ORDER BY trading_date DESC LIMIT 1")
-    if day is None:
-        return Check("daily loss", False, "no trading day has been opened")
-    now = tx.one(
-        "SELECT equity FROM equity WHERE trading_date = ? ORDER BY sequence DESC LIMIT 1", (day["trading_date"],)
-    )
-    flows = tx.query("SELECT kind, amount FROM cash_flows WHERE trading_date = ?", (day["trading_date"],))
-    transfers = sum((Decimal(amount) for kind, amount in flows if kind in {"CSD", "CSW", "JNLC", "TRANS"}), Decimal(0))
-    limit = _limit(tx, "max_daily_loss_dollars")
-    if now is None:
-        return Check("daily loss", True, f"nothing measured yet today; limit ${limit}")
-    loss = Decimal(day["opening_equity"]) + transfers - Decimal(now["equity"])
-    return Check("daily loss", loss < limit, f"${loss:,.2f} of ${limit:,.2f}")
-
-
-def _limit(tx: Transaction, name: str) -> Any:
-    import json
-
-    from athena.live.limits import LIMITS, parse
-
-    row = tx.one("SELECT value FROM limits WHERE name = ? AND target = ''", (name,))
-    return LIMITS[name].default if row is None else parse(name, json.loads(row["value"]))
-
-
-def _connected(tx: Transaction) -> Check:
-    row = tx.one("SELECT broker, state FROM broker_states ORDER BY sequence DESC LIMIT 1")
-    if row is None:
-        return Check("connected", False, "no broker state was ever journaled")
-    return Check("connected", row["state"] == "connected", f"{row['broker']} is {row['state']}")
 
 
 def _payload(halt: Halt) -> dict[str, Any]:

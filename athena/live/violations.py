@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from athena.live.verdict import Code
@@ -39,6 +39,15 @@ def violations(journal: Journal, most: int = MOST) -> list[Violation]:
     """The latest violations, oldest first."""
     rows = journal.query("SELECT * FROM violations ORDER BY sequence DESC LIMIT ?", (most,))
     return [_from_row(row) for row in reversed(rows)]
+
+
+def order_times(journal: Journal) -> list[datetime]:
+    """Local naive times of the orders let through in the last hour of machine time."""
+    from athena.journal.codec import to_text
+
+    since = to_text(datetime.now(UTC) - timedelta(hours=1))
+    sql = "SELECT intended_at FROM orders WHERE status != 'refused' AND intended_at > ? ORDER BY intended_at"
+    return [naive_local(datetime.fromisoformat(row["intended_at"])) for row in journal.query(sql, (since,))]
 
 
 def naive_local(at: datetime) -> datetime:

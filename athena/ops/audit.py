@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 AUDITED = (
     "halt.set", "halt.cleared", "limit.set", "command.requested", "command.finished", "engine.started",
-    "engine.stopped", "account.bound", "note",
+    "engine.stopped", "account.bound", "note", "approval.requested", "approval.given",
 )  # fmt: skip
 
 
@@ -85,6 +85,8 @@ def _audited(event: Event, halts: dict[str, dict[str, Any]], asked: dict[str, st
         case "limit.set":
             name, target = p["name"], (p.get("target") or "").replace(":", " ")
             what = f"{name} {target}".strip() + f": {_shown(name, p.get('previous'))} -> {_shown(name, p['value'])}"
+        case "approval.requested" | "approval.given":
+            what = f"{'asked' if event.kind.endswith('requested') else 'approved'}: {p['what']} ({p['os_user']})"
         case "command.requested":
             given = ", ".join(f"{k} {v}" for k, v in p["arguments"].items())
             what = f"asked for {p['name']} {given}".strip()

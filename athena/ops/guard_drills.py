@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from athena.errors import ApprovalNeeded, GuardError
 from athena.live.limits import LIMITS
 from athena.live.verdict import Code, Refused
 from athena.model import BrokerState, OrderIntent, Origin, Side
@@ -47,6 +48,10 @@ async def _nothing(desk: ScratchGuard) -> None:
 
 def _buy(desk: ScratchGuard) -> OrderIntent:
     return desk.intent(Side.BUY, 10)
+
+
+def _too_many(desk: ScratchGuard) -> OrderIntent:
+    return desk.intent(Side.BUY, 11_000)
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,14 @@ async def _disconnect(desk: ScratchGuard) -> None:
 async def _reconnect(desk: ScratchGuard) -> None:
     desk.guard.on_broker_state(BrokerState.CONNECTED)
     desk.guard.lift(Origin.CONNECTIVITY, "reconnected and reconciled")
+
+
+async def _raise_alone(desk: ScratchGuard) -> None:
+    try:
+        desk.limit("max_order_quantity", 1_000_000)
+    except ApprovalNeeded:
+        return
+    raise GuardError("a limit was raised without a second approver")
 
 
 async def _next_quote(desk: ScratchGuard) -> None:
@@ -203,6 +216,9 @@ DRILLS: Mapping[str, Drill] = {
     ),
     "max_messages_per_minute": Drill(1, "MESSAGE_RATE", provoke=_one_order),
     "max_cancels_per_minute": Drill(0, "CANCEL_RATE", provoke=_cancel, warns=True),
+    "require_second_approver": Drill(
+        True, "ORDER_QUANTITY", order=_too_many, provoke=_raise_alone, back_order=_buy, restored=True
+    ),
 }  # fmt: skip
 
 

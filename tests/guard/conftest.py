@@ -91,7 +91,21 @@ def make_journal(settings: Settings) -> None:
         journal.append("day.opened", {"trading_date": "2020-03-09", "opening_equity": "100000"}, NOON)
 
 
+HEALTHY = {
+    "state": "connected",
+    "streams": {"trading": "connected", "data": "connected"},
+    "clock_skew_seconds": None,
+}
+
+
+def heard(guard: ExecutionGuard, **broker: Any) -> None:
+    """The broker's heartbeat, as the engine's runner writes it once a second. No engine answers commands here."""
+    guard.journal.heartbeat("broker", HEALTHY | broker, NOON)
+
+
 def reconciled(guard: ExecutionGuard) -> None:
+    """The engine has reconciled just now, and its connection is healthy."""
+    heard(guard)
     guard.journal.append("reconciliation", {"trigger": "test", "ok": True, "breaks": [], "checked": {}}, NOON)
 
 

@@ -21,7 +21,7 @@ from athena.live.execution_guard import ExecutionGuard
 from athena.live.guard_flag import GuardFlag, S, boottime_ns
 from athena.live.verdict import Approved
 from athena.model import BrokerState, Mode, Origin, Scope, Side
-from tests.guard.conftest import NOON, Filled, intent, reconciled, until
+from tests.guard.conftest import NOON, Filled, heard, intent, reconciled, until
 
 
 def test_halt_binds_before_it_is_journaled(engine: ExecutionGuard, handle: ExecutionGuard) -> None:
@@ -147,6 +147,7 @@ def test_clearing_one_halt_never_clears_another(engine: ExecutionGuard, handle: 
 
 def test_resume_refuses_until_reconciled_after_the_halt(engine: ExecutionGuard, handle: ExecutionGuard) -> None:
     """The checklist wants a reconciliation newer than the halt; a failed one does not count; override is recorded."""
+    heard(handle)
     handle.halt("look")
     with pytest.raises(ResumeRefused, match="reconciled") as refused:
         handle.resume(reason="early")

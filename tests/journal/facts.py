@@ -81,4 +81,6 @@ EVERY_KIND: tuple[tuple[str, dict[str, Any]], ...] = (
     ("broker.state", {"broker": "alpaca", "state": "connected", "previous": "connecting", "reason": ""}),
     ("note", {"text": "first line\nsecond line, ünïcode"}),
     ("engine.stopped", {"reason": "asked"}),
+    ("approval.requested", {"id": "r1", "action": "resume", "what": "resume everything", "facts": {}, "by": "a"}),
+    ("approval.given", {"id": "r1", "by": "b", "what": "resume everything"}),
 )  # fmt: skip
