@@ -62,14 +62,20 @@ class Archive:
         found = []
         for path in self.reports.glob("????-??-??/*.*Z.json"):
             stem = f"{path.parent.name}/{path.stem}"
-            stat = path.stat()
+            try:
+                stat = path.stat()
+            except FileNotFoundError:  # pruned meanwhile
+                continue
             mark = [stat.st_mtime_ns, stat.st_size]
             entry = cache.get(stem, (None, None))
             known = entry[1] if entry[0] == mark else asdict(_read(path, stem))
             kept[stem] = (mark, known)
             found.append(Entry(**known))
         if kept != cache:
-            _replace(self.reports / ".runs.json", json.dumps(kept))
+            try:
+                _replace(self.reports / ".runs.json", json.dumps(kept))
+            except OSError:
+                pass  # an archive that may only be read is read in full each time
         return sorted(found, key=lambda entry: entry.order, reverse=True)
 
     def find(

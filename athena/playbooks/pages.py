@@ -60,6 +60,13 @@ def shared_script(reports: Path) -> str:
     return f"../assets/{asset.name}"
 
 
+def prepare() -> None:
+    """Imports what rendering needs."""
+    import jinja2  # noqa: F401
+
+    import athena.analysis.style  # noqa: F401
+
+
 def _plotly() -> str:
     text = (resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
     return text.replace("</script", "<\\/script")

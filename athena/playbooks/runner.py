@@ -23,7 +23,7 @@ from typing import Any
 
 from athena.config import Settings
 from athena.errors import PlaybookError, SettingsError
-from athena.playbooks import chromium, mail, manifest, parameters, publish, secrets
+from athena.playbooks import chromium, mail, manifest, pages, parameters, publish, secrets
 from athena.playbooks.playbook import Playbook
 from athena.playbooks.registry import find
 
@@ -144,7 +144,12 @@ def _extras(
     made = {}
     record = json.loads(files["json"].read_text(encoding="utf-8"))
     if pdf:
-        chromium.pdf(files["html"], folder / "page.pdf")
+        try:
+            chromium.pdf(files["html"], folder / "page.pdf")
+        except PlaybookError as error:
+            raise PlaybookError(
+                f"The page is published ({files['html']}), its PDF is not: {error.message}", error.hint
+            ) from error
         made["pdf"] = publish.add(reports, record["playbook"], files["json"], folder / "page.pdf")
     if email:
         body = folder / "body.html"
@@ -185,6 +190,7 @@ def _work(
     ended = threading.Timer(limit, _kill, (worker,))
     ended.daemon = True
     ended.start()
+    pages.prepare()  # while the worker works, this process only waits
     begun = time.monotonic()
     last: list[Any] = [0, 0, ""]
     try:

@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ def execute(order: dict[str, Any], folder: Path) -> tuple[Any, dict[str, Any] | 
         from papermill.execute import execute_notebook
 
         started = time.perf_counter()
+        threading.Thread(target=_prepare_export, daemon=True).start()  # while the kernel works, this process only waits
         error = None
         try:
             execute_notebook(
@@ -82,6 +84,11 @@ def execute(order: dict[str, Any], folder: Path) -> tuple[Any, dict[str, Any] | 
         return notebook, error, seconds
     finally:
         shutil.rmtree(sockets, ignore_errors=True)
+
+
+def _prepare_export() -> None:
+    """Imports what the export needs."""
+    import nbconvert  # noqa: F401
 
 
 def _error(kind: str, message: str, cell: int | None, traceback: list[str]) -> dict[str, Any]:
