@@ -140,11 +140,7 @@ def _weighted(returns: pd.DataFrame, weights: Floats | None, overlap_min: int, m
             matrix = cross / np.sqrt(np.outer(variance, variance))
     else:
         matrix, common = _masked(values, known, weights)
-    floor = np.zeros(p)
-    if n:
-        with np.errstate(invalid="ignore"):
-            highest = np.where(known, values, -np.inf).max(axis=0)
-            floor = highest - np.where(known, values, np.inf).min(axis=0)
+    floor = np.fmax.reduce(values, axis=0) - np.fmin.reduce(values, axis=0) if n else np.zeros(p)
     still = ~(floor > 0)
     matrix[still, :] = matrix[:, still] = np.nan
     matrix[common < max(overlap_min, 2)] = np.nan

@@ -24,7 +24,8 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class Curve:
-    """An account over time: wealth of one dollar and profit in dollars (either may be unknown), base included.
+    """An account over time, its base included: wealth, of which only ratios matter, and profit in dollars, of which
+    only differences do; either may be unknown.
 
     times: of each value; the base of returns or of profits has none (NaT). missing: points left out, without a value.
     """
@@ -130,7 +131,7 @@ def drawdowns(curve: Curve) -> pd.DataFrame:
 def _of_equity(index: pd.DatetimeIndex, values: Floats, missing: int, flows: pd.Series | None) -> Curve:
     _positive(values, index, "equity")
     if flows is None or not len(later := flows[(flows.index > index[0]) & (flows.index <= index[-1])]):
-        return Curve(index, values / values[0], values - values[0], missing)
+        return Curve(index, values, values, missing)
     paid = np.zeros(len(values))
     np.add.at(paid, index.searchsorted(later.index, side="left"), later.to_numpy(dtype=float))
     before = values[:-1] + paid[1:]

@@ -14,7 +14,8 @@ from athena.analysis.inputs import Floats
 from athena.analysis.tables import rows_of
 from athena.model import NEW_YORK
 
-DIVERGING = [[0, style.BLUE], [0.5, "rgba(125,135,148,.12)"], [1, style.RED]]
+# opaque, so that white figures read on every cell, on light and on dark pages
+DIVERGING = [[0, style.BLUE], [0.5, style.GREY], [1, style.RED]]
 
 
 def underwater(wealth: pd.Series, depth: pd.Series, worst: pd.DataFrame) -> Any:
@@ -27,7 +28,7 @@ def underwater(wealth: pd.Series, depth: pd.Series, worst: pd.DataFrame) -> Any:
         rows=2, cols=1, row_heights=[0.6, 0.4], vertical_spacing=0.12, subplot_titles=titles, shared_xaxes=True
     )
     known = np.asarray(wealth.index.notna())
-    upper, lower = thin(wealth[known]), thin(depth[known])
+    upper, lower = thin(wealth[known] / wealth.iloc[0]), thin(depth[known])
     line = {"color": style.BLUE, "width": 1.6}
     figure.add_trace(
         go.Scatter(x=wall(upper.index), y=upper.to_numpy(), line=line, hovertemplate="%{y:.4f}<extra></extra>"), 1, 1
@@ -132,6 +133,7 @@ def correlation_map(matrix: pd.DataFrame, links: Floats) -> Any:
             ygap=1,
             text=written,
             texttemplate="%{text}" if written else None,
+            textfont={"color": "#ffffff"},
             customdata=labels,
             hoverongaps=False,
             hovertemplate="%{customdata}: %{z:.2f}<extra></extra>",

@@ -32,7 +32,7 @@ def rows():
             lambda: RiskManager().calculate_max_drawdown(equity),
             "plain numpy",
             lambda: _plain_deepest(values),
-            9,
+            30,
             "≤ 1.3",
         ),
         (
@@ -40,7 +40,7 @@ def rows():
             lambda: drawdowns(curve_of(equity, kind="equity")),
             "the same columns in plain numpy",
             lambda: _plain_table(values),
-            9,
+            30,
             "≤ 1.5",
         ),
         (
