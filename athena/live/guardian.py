@@ -30,13 +30,16 @@ DISCONNECT = "max_disconnect_seconds"
 class Guardian:
     """Watches over one gate from its own thread and its own journal connection."""
 
-    def __init__(self, gate: Gate, open_journal: Callable[[], Journal]) -> None:
-        self._gate, self._open = gate, open_journal
+    def __init__(
+        self, gate: Gate, open_journal: Callable[[], Journal], now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._gate, self._open, self._now = gate, open_journal, now
         self._journal: Journal | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._orphan = (0, 0)  # nonce without a row, boot time it was first seen
         self._ticks = 0
+        self._over: dict[str, int] = {}  # halt that has a time -> boot time at which that is over
         self.doubt = ""  # what was wrong at the last tick
 
     def start(self) -> None:
@@ -110,10 +113,15 @@ class Guardian:
             adopt(flag, journal)
 
     def _expire(self, journal: Journal, flag: GuardFlag) -> None:
-        from athena.journal.codec import to_text
+        """End halts whose time is over by the wall clock and by the seconds since they were first seen here.
 
-        sql = "SELECT id FROM halts WHERE cleared_at IS NULL AND expires_at IS NOT NULL AND expires_at <= ?"
-        ids = [row["id"] for row in journal.query(sql, (to_text(datetime.now(UTC)),))]
+        Both must agree: a clock that is set forward ends no halt early, one that is set back only makes it longer.
+        """
+        now, boot = self._now(), boottime_ns()
+        rows = journal.query("SELECT id, expires_at FROM halts WHERE cleared_at IS NULL AND expires_at IS NOT NULL")
+        left = {row["id"]: (datetime.fromisoformat(row["expires_at"]) - now).total_seconds() for row in rows}
+        self._over = {id: self._over.get(id, boot + int(seconds * 1e9)) for id, seconds in left.items()}
+        ids = [id for id, seconds in left.items() if seconds <= 0 and boot >= self._over[id]]
         if ids:
             clear_halts(flag, journal, ids, by="guardian", reason="its time is over")
 
