@@ -56,7 +56,7 @@ def machine_section(title: str, findings: Sequence[Finding]) -> Section:
         for f in findings
     ]
     names = ["box", "check", "verdict", "observed", "threshold", "action"]
-    labels = ("", "Check", "", "Seen", "Wanted", "Next")
+    labels = ("Done", "Check", "", "Seen", "Wanted", "Next")
     frame = pd.DataFrame(rows, columns=names)
     done = sum(not finding.fired for finding in findings)
     columns = [Column(name, label) for name, label in zip(names, labels, strict=True)]
@@ -85,7 +85,7 @@ def operator_section(title: str, questions: Sequence[Question], answers: Mapping
         )
     names = ["box", "key", "text", "verdict", "said", "who", "at", "hint"]
     writes = (style.text,) * 6 + (style.moment, style.text)
-    labels = ("", "Key", "Question", "", "Answer", "By", "At", "Look at")
+    labels = ("Done", "Key", "Question", "", "Answer", "By", "At", "Look at")
     columns = [Column(name, label, write) for name, label, write in zip(names, labels, writes, strict=True)]
     left = sum(question.key not in answers for question in questions)
     words = f"{left} of {len(questions)} are open." if left else "All are answered."

@@ -127,19 +127,19 @@ def reconciled(system: System) -> Finding:
     return Finding(check, OK, f"agreed {style.span(age)} ago", rule, inputs={"age_seconds": age})
 
 
-def guard_free(system: System) -> Finding:
-    """No halt stands."""
+def guard_free(system: System, *, worst: Verdict = STOP) -> Finding:
+    """No halt stands. `worst`: what a halt of everything is, where another question is asked."""
     check, rule = "Is trading free of halts?", "no halt stands"
     halts = system.halts()
     if not halts:
         return Finding(check, OK, "no halt", rule)
     everything = any(halt.scope == "global" and halt.mode is Mode.HALTED for halt in halts)
-    told = "; ".join(
-        f"{halt.where} {halt.mode.value.replace('_', '-')}: {halt.reason} ({halt.owner})" for halt in halts[:3]
-    )
+    modes = [(f"{halt.where} {halt.mode.value.replace('_', '-')}", halt) for halt in halts[:3]]
+    told = "; ".join(f"{what}: {halt.reason} ({halt.owner})" for what, halt in modes)
     seen = f"{len(halts)} halt{'s' * (len(halts) != 1)}"
+    reason = f"{told[:1].upper()}{told[1:]}."
     action = "Run the playbook `trading_halt`."
-    return Finding(check, STOP if everything else ATTENTION, seen, rule, f"{told}.", action, {"halts": len(halts)})
+    return Finding(check, worst if everything else ATTENTION, seen, rule, reason, action, {"halts": len(halts)})
 
 
 def usage(system: System) -> dict[str, str]:

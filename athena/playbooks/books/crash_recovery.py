@@ -44,7 +44,7 @@ def assess(system: System) -> Assessment:
     since = _reconciled_since_start(system)
     guarded = agree(system)
     one = [crashed, held, unsettled, truth, guarded]
-    two = [checks.engine(system), checks.streams(system), checks.guard_free(system)]
+    two = [checks.engine(system), checks.streams(system), checks.guard_free(system, worst=Verdict.ATTENTION)]
     three = [since, checks.market_data(system)] if system.alive else [since]
     findings = [*one, *two, *three]
     sections = {

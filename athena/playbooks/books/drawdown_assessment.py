@@ -70,7 +70,7 @@ def assess(system: System, index: str = market.INDEX, sessions: int = 0) -> Asse
         replace(f, verdict=Verdict.OK) if shallow and f.check == CAUSE and f.verdict is Verdict.ATTENTION else f
         for f in judged.findings
     ]
-    findings = [*seen, *_no_cause(why, why_not, shallow), checks.guard_free(system)]
+    findings = [*seen, *_no_cause(why, why_not, shallow), checks.guard_free(system, worst=Verdict.ATTENTION)]
     told = answer(TITLE, QUESTIONS, system, findings, sections, judged.numbers, seen[0].reason, "Monitor.")
     return replace(told, facts={**told.facts, **judged.facts, "market": named, "prices": returns.source})
 

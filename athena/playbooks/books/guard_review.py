@@ -56,7 +56,7 @@ def assess(system: System, days: int = 1) -> Assessment:
         checks.limits_used(system),
         agree(system),
         _core_on(system),
-        checks.guard_free(system),
+        checks.guard_free(system, worst=Verdict.ATTENTION),
     ]
     whole = decided or [violation("GUARD_HALTED")]
     marked = matrix(whole, only_fired=True) if decided else matrix(whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from functools import partial
@@ -52,7 +53,12 @@ def assess(system: System, changes: str = "") -> Assessment:
     baseline = _frame(replay(record))
     judged = limits_replay.assess(baseline, frames, said, {"changes": said})
     whole = frames.get(limits_replay.ALL, next(iter(frames.values()), baseline))
-    sections = {**judged.sections, "days": _days(whole, baseline)}
+    effects = judged.sections["effects"]
+    counts = {label: float(len(limits_replay.newly_refused(frame, baseline))) for label, frame in frames.items()}
+    if len(baseline) and counts:
+        draw = partial(pictures.bars, counts, "Orders newly refused")
+        effects = replace(effects, draw=draw)
+    sections = {**judged.sections, "effects": effects, "days": _days(whole, baseline)}
     if limits_replay.ALL not in frames and frames:
         sections["orders"] = _orders(whole, baseline)
     told = Assessment(

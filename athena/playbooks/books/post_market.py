@@ -55,7 +55,7 @@ def assess(system: System, answers: str = "") -> Assessment:
         _no_open_orders(system),
         _reconciled_since(system),
         checks.violations(system),
-        checks.guard_free(system),
+        checks.guard_free(system, worst=Verdict.ATTENTION),
         _reported(system),
         _snapshot(system),
     ]

@@ -61,7 +61,7 @@ def compare(system: System, question: str) -> tuple[Finding, Section, Told | Non
         Column("then", "Next"),
     ]
     section = Section(
-        question, words, (table("Differences", rows, *columns, empty="None: both say the same.", cards=True),)
+        question, words, (table("Differences", rows, *columns, empty="None: both say the same.", cards=True, shown=12),)
     )
     if not found:
         return Finding(CHECK, Verdict.OK, "they agree", RULE), section, told
