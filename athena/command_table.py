@@ -233,6 +233,16 @@ COMMANDS = (
         ),
     ),
     Command(
+        "archive-trades",
+        DAILY,
+        "closed days' fills, orders, equity and violations to Parquet, read back and compared with the journal",
+        "athena.ops.archive:archive_trades",
+        (
+            option("--date", default="", metavar="YYYY-MM-DD", help="this trading day only, checked through"),
+            option("--all", action="store_true", help="check every archived day through, not only what is new"),
+        ),
+    ),
+    Command(
         "update-symbols",
         DAILY,
         "ask the venue for the facts of all symbols configured or held; what changed is shown",
