@@ -388,6 +388,17 @@ COMMANDS = (
         (_TIMEOUT,),
     ),
     Command(
+        "gradual-restart",
+        RECOVERY,
+        "bring trading back in stages: reconcile, exits only, one strategy at a fraction, full",
+        "athena.ops.restart:gradual_restart",
+        (
+            option("--stage-seconds", type=float, default=60.0, metavar="SECONDS", help="health each stage must show"),
+            option("--strategy", default="", metavar="NAME", help="the first to trade; default: the first configured"),
+            option("--fraction", type=float, default=0.25, help="of its limits meanwhile; default: 0.25"),
+        ),
+    ),
+    Command(
         "reconcile-orders",
         RECOVERY,
         "orders and fills, the venue asked directly, against the journal: orphans, phantoms, missing fills",
@@ -501,7 +512,10 @@ COMMANDS = (
         (
             option("--port", type=int, default=None, help="default: the settings' simulator_url"),
             option(
-                "--start", default="", metavar="'YYYY-MM-DD HH:MM'", help="New York time; default: 2020-03-09 09:25"
+                "--start",
+                default="",
+                metavar="'YYYY-MM-DD HH:MM'",
+                help="New York; default: 2020-03-09 09:25, or a replay's first",
             ),
             option("--speed", type=float, default=1.0, help="390 runs a trading day in a minute"),
             option("--seed", type=int, default=7, help="same seed, same market"),

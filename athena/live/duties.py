@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from athena.live.brokers.base import StateChanged
@@ -29,6 +29,7 @@ class Duties:
         self.reconcile_seconds = RECONCILE_SECONDS
         self.equity_seconds = EQUITY_SECONDS_MIN
         self.connectivity_halted = False
+        self.unsure_since: datetime | None = None  # machine time since when positions are only what was last known
         self._halts: tuple[Halt, ...] = ()
         self._epoch: int | None = None
         self._day: date | None = None
@@ -112,6 +113,8 @@ class Duties:
     def _watch_connection(self) -> None:
         """The guardian halts when the venue is gone too long, even if this loop hangs; it needs to know since when."""
         engine = self._engine
+        if engine.broker.state is not BrokerState.CONNECTED and self.unsure_since is None:
+            self.unsure_since = datetime.now(UTC)
         engine.guard.on_broker_state(BrokerState.CONNECTED if engine.stopping else engine.broker.state)
 
     def _look_again(self) -> None:

@@ -284,6 +284,11 @@ class Engine:
         return {position.symbol: position.quantity for position in self.portfolio.positions() if position.quantity}
 
     @property
+    def stream_seconds(self) -> float:
+        """How long the stream of orders has been up without a break, in machine seconds."""
+        return self.broker.get_uptime()
+
+    @property
     def is_open(self) -> bool:
         """True once the books were compared with the venue and news comes in as it happens."""
         return self._buffer is None

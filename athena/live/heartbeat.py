@@ -71,7 +71,9 @@ class Heartbeat:
             "quotes_per_second": round(rate, 1),
             "market_data_age_seconds": None if age is None else round(age, 3),
             "reconciled": None if last is None else last.ok,
+            "positions_unsure_since": engine.duties.unsure_since,
             "failures": sorted(engine.crashes),
+            "problems": sorted(runner.keeper.problems.values()),
             "guard": engine.guard.usage() if engine.guarded else {},
         }
 

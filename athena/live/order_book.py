@@ -6,8 +6,9 @@ and a fill counts once, by its execution id.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -60,10 +61,17 @@ class Tracked:
     resolving: bool = False
     cancel_wanted: bool = False
     cancel_asked: float | None = None  # monotonic seconds
+    immediate: bool = False  # it does not rest: it is over at once while the market is open
+    known_at: float = field(default_factory=time.monotonic)
 
     @property
     def is_done(self) -> bool:
         return self.status.is_final and self.taken >= self.filled
+
+    def is_overdue(self, monotonic: float, seconds: float) -> bool:
+        """True for an open order that should have ended so many seconds ago."""
+        since = self.known_at if self.immediate else self.cancel_asked
+        return not self.is_done and since is not None and monotonic - since > seconds
 
     @property
     def is_strategys(self) -> bool:
@@ -98,6 +106,7 @@ class OrderBook:
             Tracked(
                 intent.client_order_id, "", intent.strategy, intent.symbol, intent.side, intent.purpose,
                 intent.quantity, OrderStatus.INTENDED, ZERO, ZERO, now, venue_now, answered=False,
+                immediate=_immediate(intent.type, intent.time_in_force),
             )
         )  # fmt: skip
 
@@ -204,6 +213,7 @@ class OrderBook:
             Purpose(row["purpose"]), quantity, status, Decimal(row["filled_quantity"]),
             sum((Decimal(f["quantity"]) for f in fills), ZERO), from_text(row["intended_at"]), venue_at,
             answered=status not in (OrderStatus.INTENDED, OrderStatus.UNKNOWN),
+            immediate=_immediate(OrderType(row["type"]), TimeInForce(row["time_in_force"] or "day")),
         )  # fmt: skip
 
     def _inherited(self, order: Order) -> str:
@@ -216,6 +226,12 @@ class OrderBook:
 
     def _has(self, execution_id: str) -> bool:
         return self._journal.one("SELECT 1 FROM fills WHERE execution_id = ?", (execution_id,)) is not None
+
+
+def _immediate(kind: OrderType, until: TimeInForce) -> bool:
+    return until in (TimeInForce.IOC, TimeInForce.FOK) or (
+        kind is OrderType.MARKET and until not in (TimeInForce.OPG, TimeInForce.CLS)
+    )
 
 
 def _told(order: Order) -> str:

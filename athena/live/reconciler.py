@@ -51,6 +51,7 @@ class Reconciler:
         self._recorded: set[str] = set()  # evidence of differences that are violations already
         self.last: Outcome | None = None
         self.count = 0
+        self.mute = ""  # why the stream of orders is thought mute; whoever opens it anew clears it
         self.doubts: tuple[Break, ...] = ()  # what makes every outcome not ok, whatever the venue says
 
     def after(self) -> datetime | None:
@@ -87,6 +88,8 @@ class Reconciler:
         engine = self._engine
         repaired, new_fills, new_flows = self._take_in(look)
         engine.guard.on_account(look.account)
+        if engine.broker.state is BrokerState.CONNECTED:
+            engine.duties.unsure_since = None  # what is held is known again, or its difference is told
         moving = self._moving(look.fills_before)
         found = compare.compare_positions(engine.held(), look.positions, moving)
         if not moving:
@@ -133,6 +136,8 @@ class Reconciler:
                 told = f"{fill.side.value} {fill.quantity:f} at {fill.price:f}"
                 evidence = f"execution {fill.execution_id}, {told} at {fill.at:%H:%M:%S} UTC, never came by the stream"
                 repaired.append(Break(Kind.MISSING_FILL, fill.symbol, "none", told, evidence, "taken in"))
+                if engine.is_open and (now - fill.at).total_seconds() / speed + STREAM_SECONDS < engine.stream_seconds:
+                    self.mute = evidence
         for order in look.doubted:
             repaired += amend(engine, order)
         flows = self._new_flows(look)

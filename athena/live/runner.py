@@ -33,12 +33,14 @@ from athena.live.events import (
 )
 from athena.live.execution_guard import Halt
 from athena.live.heartbeat import HEARTBEAT_SECONDS, Heartbeat
+from athena.live.keeping import Keeper
 from athena.live.looking import Looker
 from athena.live.order_lane import OrderLane, resolve
 from athena.live.starting import start
 from athena.live.startup import engine_guard, log_to_file
 from athena.live.strategies import make_strategies
 from athena.live.venue_clock import FollowedClock
+from athena.live.watching import LOOK_SECONDS, StreamWatch
 from athena.model import BrokerState
 
 TICK_SECONDS = 0.1
@@ -72,6 +74,7 @@ class Runner:
         self.engine, self.announce = engine, announce
         self.lane = OrderLane(engine.broker, engine.guard, engine.process)
         self.heartbeat, self.desk, self.looker = Heartbeat(self), CommandDesk(self), Looker(engine)
+        self.watch, self.keeper = StreamWatch(engine), Keeper(engine.journal, engine.settings)
         self.account_number, self.speed = "", 1.0
         self.halt: Halt | None = None  # of this start
         self.subscribed: set[str] = set()
@@ -174,6 +177,9 @@ class Runner:
             "venue clock": self._follow_clock,
             "reconciliation": self.looker.run,
             "health": lambda: self._every(HEALTH_SECONDS, self._health),
+            "stream watch": lambda: self._every(LOOK_SECONDS, self.watch.look),
+            "heads": self.keeper.heads,
+            "snapshots": self.keeper.snapshots,
         }
 
     async def _supervised(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
@@ -273,5 +279,6 @@ class Runner:
         with suppress(AthenaError, TimeoutError):
             await asyncio.wait_for(engine.broker.close(), 1.0)
         engine.journal.append("engine.stopped", {"reason": self._stop_reason}, engine.clock.now())
+        self.keeper.last_head()
         self.heartbeat.beat("stopped")
         self.announce("engine stopped")

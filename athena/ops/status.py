@@ -40,6 +40,7 @@ class SystemStatus:
     equity: str
     daily_pnl: str
     unmarked: tuple[str, ...]
+    positions_unsure_since: str | None = None  # UTC: since then positions are only what was last known
 
     def to_dict(self) -> dict[str, Any]:
         return {**vars(self), "guard": self.guard.to_dict()}
@@ -95,7 +96,20 @@ def gather(settings: Settings) -> SystemStatus:
             equity=f"{portfolio.equity:.2f}" if account else "",
             daily_pnl=pnl,
             unmarked=portfolio.unmarked,
+            positions_unsure_since=_unsure_since(journal),
         )
+
+
+def _unsure_since(journal: Journal) -> str | None:
+    """Since when what is held is only what was last known: the venue is gone, or the engine that would hear of it."""
+    row = journal.one("SELECT at, details FROM heartbeats WHERE component = 'engine'")
+    if row is None:
+        return None
+    details = json.loads(row["details"])
+    if details.get("state") == "stopped" or age(row["at"]) > ENGINE_STALE_SECONDS:
+        return str(row["at"])
+    since = details.get("positions_unsure_since")
+    return None if since is None else str(since)
 
 
 def _broker(journal: Journal) -> dict[str, Any]:
@@ -164,6 +178,9 @@ def _screen(found: SystemStatus) -> list[RenderableType]:
             "limit", line.name, line.target, show(line.name, line.value), line.used or "", _headroom(line.ratio)
         )
     parts.append(table)
+    if found.positions_unsure_since:
+        since = found.positions_unsure_since[:19].replace("T", " ")
+        parts.append(f"[yellow bold]positions UNKNOWN since {since} UTC; as last known:[/]")
     parts += _rows(
         "position", found.positions, ("symbol", "quantity", "average_entry_price", "market_value", "unrealised_pnl")
     )

@@ -1,0 +1,163 @@
+"""Each thing that can go wrong with a venue, on real processes: what Athena does, and that the books agree afterwards.
+
+One venue and one engine live through all of it. A case waits for its evidence in the journal, lifts the fault, and then
+everything must equal the venue's to the cent, with nothing sent twice.
+"""
+
+import json
+import time
+
+import pytest
+
+from athena.live.commands import request_sync
+from athena.model import Scope
+from tests.engine.processes import wait_for
+from tests.recovery_engine.harness import SETTINGS, Trials
+
+ORDERS = {"method": "POST", "path": "/v2/orders"}
+SECONDS = 25
+
+
+class Case(Trials):
+    """The engine under trial, and questions to its journal since the case began."""
+
+    def __init__(self, folder):
+        super().__init__(folder, 5)
+        quick = "read_timeout_seconds = 1\n" + SETTINGS.replace(
+            "max_quote_age_seconds = 600", "max_quote_age_seconds = 100"
+        )
+        (self.home / "athena.toml").write_text(quick)
+        process, said = self.begin("", 0)
+        assert self.ready(process, said)
+        self.said = said
+        self.start()
+
+    def start(self):
+        """Trading goes, and the case begins here."""
+        guard = self.guard()
+        guard.resume(reason="test", halt_ids=[halt.id for halt in guard.halts()], override=True)
+        with self.reader() as journal:
+            self.begun, _ = journal.head()
+
+    def lay(self, kind, **fields):
+        answer = self.web.post(f"{self.url}/simulator/faults", json={"kind": kind, **fields}, timeout=5)
+        assert answer.ok, answer.text
+
+    def lift(self):
+        self.web.delete(f"{self.url}/simulator/faults", timeout=5)
+
+    def events(self, kind, *words):
+        """Payloads of events since the case began whose text holds all the words."""
+        with self.reader() as journal:
+            sql = "SELECT payload FROM events WHERE sequence > ? AND kind = ?"
+            rows = [row["payload"] for row in journal.query(sql, (self.begun, kind))]
+        return [json.loads(row) for row in rows if all(word in row for word in words)]
+
+    def agree(self):
+        """Halted, so that nothing moves, everything is equal; then trading goes on."""
+        self.lift()
+        self.guard().halt("the end of the case")
+        deadline = time.monotonic() + SECONDS
+        with self.journal() as journal:
+            while time.monotonic() < deadline:
+                ok = request_sync(journal, "reconcile", timeout=20).ok
+                found = self.differences(journal, final=True)
+                if ok and not found:
+                    return self.start()
+                time.sleep(0.2)
+        raise AssertionError(found or "the last reconciliation is not ok")
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    made = Case(tmp_path_factory.mktemp("faults"))
+    yield made
+    made.process.kill()
+    made.process.join(10)
+    made.stop_all()
+    made.stop_simulator()
+
+
+def updated(*words):
+    return lambda case: case.events("order.updated", *words)
+
+
+def noted(*words):
+    return lambda case: case.events("note", *words)
+
+
+def repaired(*words):
+    return lambda case: [e for e in case.events("reconciliation", *words) if e["checked"].get("repaired")]
+
+
+def state(stream, word):
+    return lambda case: case.events("broker.state", f'"alpaca/{stream}"', f'"state":"{word}"')
+
+
+UNKNOWN, NOT_SENT, REJECTED = (updated(f'"status":"{word}"') for word in ("unknown", "not_sent", "rejected"))
+AFTER, BEFORE, ONCE = {"moment": "after"}, {"moment": "before"}, {"count": 1}
+CASES = {
+    "slow answers": ([("latency", ORDERS | AFTER | ONCE | {"seconds": 0.8})], updated('"source":"answer"')),
+    "hangs, taken": ([("hang", ORDERS | AFTER | ONCE)], UNKNOWN),
+    "hangs, not taken": ([("hang", ORDERS | BEFORE | ONCE)], NOT_SENT),
+    "reset, taken": ([("reset", ORDERS | AFTER | ONCE)], UNKNOWN),
+    "reset, not taken": ([("reset", ORDERS | BEFORE | ONCE)], NOT_SENT),
+    "500, taken": ([("status", ORDERS | AFTER | ONCE | {"status": 500})], UNKNOWN),
+    "504, not taken": ([("status", ORDERS | BEFORE | ONCE | {"status": 504})], NOT_SENT),
+    "429": ([("status", ORDERS | BEFORE | ONCE | {"status": 429})], NOT_SENT),
+    "HTML, taken": ([("html", ORDERS | AFTER | ONCE)], UNKNOWN),
+    "lookups fail too": (
+        [("reset", ORDERS | AFTER | ONCE), ("status", {"path": "/v2/orders:by*", "status": 500, "count": 6})], UNKNOWN,
+    ),
+    "fills never told": ([("message_drop", {"stream": "trading", "event": "fill", "count": 2})], repaired("missing fill")),
+    "told twice": ([("message_duplicate", {"stream": "trading", "count": 20})], updated('"source":"stream"')),
+    "told late": ([("message_delay", {"stream": "trading", "count": 5, "seconds": 0.5})], updated('"source":"stream"')),
+    "told out of order": (
+        [("message_reorder", {"stream": "trading", "count": 5, "seconds": 0.5})], updated('"source":"stream"'),
+    ),
+    "words unheard of": ([("message_unknown", {"stream": "trading", "count": 2})], updated('"source":"reconciliation"')),
+    "torn frames": ([("message_malformed", {"stream": "trading", "count": 2})], noted("unreadable")),
+    "streams dropped": ([("stream_drop", {})], state("trading", "reconnecting")),
+    "orders refused at the handshake": (
+        [("stream_refuse", {"stream": "trading", "lasts_seconds": 2}), ("stream_drop", {"stream": "trading"})],
+        state("trading", "error"),
+    ),
+    "the venue restarts its streams": ([("stream_restart", {"lasts_seconds": 1.5})], state("trading", "reconnecting")),
+    "orders dead, no pong": ([("stream_mute", {"stream": "trading", "pings": False})], state("trading", "reconnecting")),
+    "orders mute, pings answered": ([("stream_mute", {"stream": "trading"})], noted("the streams are opened anew")),
+    "data mute, pings answered": ([("stream_mute", {"stream": "data"})], noted("the venue has newer ones")),
+    "data stale, trading works": ([("data_stale", {})], lambda case: case.events("order.refused", "QUOTE_STALE")),
+    "trading stale, data works": ([("trading_stale", {})], repaired("missing fill")),
+    "a cancel races a fill": ([("cancel_race", {"count": 1})], updated('"status":"pending_cancel"')),
+    "a trade busted": ([("trade_bust", {})], noted("trade_bust", "corrected by events")),
+    "a trade corrected": ([("trade_correct", {"price": "91.5"})], noted("trade_correct", "corrected by events")),
+    "symbol delisted": ([("symbol_delist", {"symbol": "JPM"})], REJECTED),
+    "no buying power": ([("no_buying_power", {})], REJECTED),
+    "orders blocked": ([("trading_blocked", {})], lambda case: case.events("halt.set", "trading is blocked")),
+    "clocks differ": ([("clock_skew", {"seconds": -20})], updated('"source":"stream"')),
+    "somebody else's order": (
+        [("external_order", {"symbol": "WMT", "side": "buy", "quantity": "7"})], noted("an order from outside"),
+    ),
+    "somebody else closes": ([("external_close", {"symbol": "MSFT"})], noted("an order from outside")),
+}  # fmt: skip
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("name", CASES)
+def test_whatever_the_venue_does_athena_knows_the_truth_again(case, name):
+    """The fault leaves its evidence in the journal, and the books agree once it is over; nothing was sent twice."""
+    faults, evidence = CASES[name]
+    for kind, fields in faults:
+        case.lay(kind, **fields)
+    wait_for(lambda: evidence(case), f"the evidence of '{name}'", SECONDS)
+    case.agree()
+
+
+def test_an_operators_halt_outlived_it_all(case):
+    """A symbol halted by an operator is still halted after a fault and its repair."""
+    made = case.guard().halt("mine", scope=Scope.SYMBOL, target="XOM")
+    case.lay("stream_drop")
+    wait_for(lambda: state("trading", "connected")(case), "the stream to be back", SECONDS)
+    with case.journal() as journal:
+        wait_for(lambda: request_sync(journal, "reconcile").ok, "books that agree", SECONDS)
+    assert made.id in {halt.id for halt in case.guard().halts()}
