@@ -16,7 +16,7 @@ test: $(STAMP)  ## every test this machine can run; says what it skipped and why
 	@$(BIN)/python -m pytest $(ARGS)
 
 lab: $(STAMP)  ## JupyterLab on loopback
-	@$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=. $(ARGS)
+	@$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=. $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 bench: $(STAMP)  ## speed, each figure beside its yardstick in the same run
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -103,7 +103,9 @@ def cancel_orders(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def close_position(settings: Settings, arguments: argparse.Namespace) -> int:
     """Have the engine close one position through the guard's exit checks, and confirm the fills."""
-    return _show(arguments, _ask(settings, "close_position", {"symbol": arguments.symbol}, arguments.timeout))
+    told = _ask(settings, "close_position", {"symbol": arguments.symbol}, arguments.timeout)
+    _show(arguments, told)
+    return 0 if told.get("closed") else 10  # nothing was held: perhaps a typo
 
 
 def start_market_data(settings: Settings, arguments: argparse.Namespace) -> int:

@@ -57,7 +57,9 @@ def emergency_stop(settings: Settings, arguments: argparse.Namespace) -> int:
             "next: athena status; when it is safe again: athena resume REASON" if not arguments.dry_run else "rehearsed"
         )
     else:
-        print("next: do the failed steps in Alpaca's web page now, then call broker support", file=sys.stderr)
+        simulated = "start athena simulator, then athena emergency-stop again"
+        real = "do the failed steps in Alpaca's web page now, then call broker support"
+        print(f"next: {simulated if settings.venue == 'simulator' else real}", file=sys.stderr)
     return 0 if proven else 11
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -14,9 +14,10 @@ from athena.errors import SettingsError
 from athena.model import NEW_YORK
 
 if TYPE_CHECKING:
-    from athena.simulator.market_data import Market
+    from athena.simulator.tape import DayTape
 
 DEFAULT_START = "2020-03-09 09:25"
+BEFORE_OPEN = timedelta(minutes=5)
 MAX_SPEED = 100_000
 
 
@@ -53,7 +54,8 @@ def simulator(settings: Settings, arguments: argparse.Namespace) -> int:
         schedule=read_schedule(arguments.faults) if arguments.faults else Schedule(),
         fault_log=arguments.fault_log,
     )
-    start, tape = _start(arguments.start), _tape(arguments)
+    tape = _tape(arguments)
+    start = tape.sessions[0].open - BEFORE_OPEN if arguments.replay and not arguments.start else _start(arguments.start)
     tape.quote(tape.symbols[0], start)  # a day the tape does not have is refused now, not at the first request
 
     def announce(server: SimulatorServer) -> None:
@@ -77,7 +79,7 @@ def simulator(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _tape(arguments: argparse.Namespace) -> Market:
+def _tape(arguments: argparse.Namespace) -> DayTape:
     if arguments.replay:
         from athena.simulator.replay import ReplayTape
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from athena.live.guard_status import GuardStatus
 
 LINES_MAX = 8
+SAFE = "   [yellow bold]SAFE MODE: no new orders, exits pass[/]"
 FINAL = tuple(status.value for status in OrderStatus if status.is_final)
 MODE_COLOURS = {Mode.ACTIVE: "green", Mode.REDUCE_ONLY: "yellow", Mode.HALTED: "red"}
 
@@ -40,6 +41,7 @@ class SystemStatus:
     equity: str
     daily_pnl: str
     unmarked: tuple[str, ...]
+    safe_mode: bool  # the running engine sends no new order, whatever the guard says
     positions_unsure_since: str | None = None  # UTC: since then positions are only what was last known
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,6 +98,7 @@ def gather(settings: Settings) -> SystemStatus:
             equity=f"{portfolio.equity:.2f}" if account else "",
             daily_pnl=pnl,
             unmarked=portfolio.unmarked,
+            safe_mode=guard.engine_running and _safe_mode(journal),
             positions_unsure_since=_unsure_since(journal),
         )
 
@@ -110,6 +113,11 @@ def _unsure_since(journal: Journal) -> str | None:
         return str(row["at"])
     since = details.get("positions_unsure_since")
     return None if since is None else str(since)
+
+
+def _safe_mode(journal: Journal) -> bool:
+    row = journal.one("SELECT details FROM heartbeats WHERE component = 'engine'")
+    return bool(row and json.loads(row["details"]).get("safe_mode"))
 
 
 def _broker(journal: Journal) -> dict[str, Any]:
@@ -164,7 +172,7 @@ def _screen(found: SystemStatus) -> list[RenderableType]:
     mode = guard.mode.value.replace("_", "-").upper()
     parts: list[Any] = [
         f"[{colour} bold]{mode}[/] {guard.why}   {found.account} {found.account_number}  {venue}",
-        f"engine    {_mark(guard.engine_running)} {guard.engine}",
+        f"engine    {_mark(guard.engine_running)} {guard.engine}{SAFE if found.safe_mode else ''}",
         f"broker    {_mark(found.broker['state'] == 'connected')} {found.broker['state']}{_ago(found.broker)}",
         f"books     {_books(found.reconciliation)}",
         f"day P&L   {_signed(found.daily_pnl)}   equity {_dollars(found.equity)}   violations {guard.violations_today}",

@@ -246,7 +246,8 @@ class DayTape:
     def _outside(self, what: str) -> SimulatorError:
         first, last = self._days[0].date, self._days[-1].date
         return SimulatorError(
-            f"The tape runs from {first} to {last} and does not cover {what}.", "Choose a time inside."
+            f"The tape runs from {first} to {last} and does not cover {what}.",
+            "Choose a time inside: athena simulator --start.",
         )
 
     def _indices(self, symbol: str, start: datetime, end: datetime) -> range:
