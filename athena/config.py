@@ -211,7 +211,10 @@ def _convert(key: str, value: Any) -> Any:
             number = _NUMBERS[key](value)
         except (TypeError, ValueError):
             raise SettingsError(f"{key} is '{value}'; a number is expected.") from None
-        if not 0 < number < 1e6:
+        if key == "metrics_port":
+            if not 0 <= number <= 65535:
+                raise SettingsError(f"{key} is {value}; a port is a number from 1 to 65535, 0 takes a free one.")
+        elif not 0 < number < 1e6:
             raise SettingsError(f"{key} is {value}; a positive number is expected.")
         return number
     if key == "limits" and not isinstance(value, Mapping):

@@ -35,6 +35,7 @@ from athena.live.execution_guard import Halt
 from athena.live.heartbeat import HEARTBEAT_SECONDS, Heartbeat
 from athena.live.keeping import Keeper
 from athena.live.looking import Looker
+from athena.live.metrics_server import serve_metrics
 from athena.live.order_lane import OrderLane, resolve
 from athena.live.starting import start
 from athena.live.startup import engine_guard, log_to_file
@@ -167,6 +168,7 @@ class Runner:
             "sends": self.lane.run_sends,
             "exits": self.lane.run_exits,
             "cancels": self.lane.run_cancels,
+            "metrics": lambda: serve_metrics(self.engine, self.announce),
         }
 
     def _late(self) -> dict[str, Callable[[], Awaitable[None]]]:

@@ -31,6 +31,7 @@ from athena.errors import (
     OrderRejected,
     RateLimited,
 )
+from athena.live.api_latency import LATENCIES
 
 C = TypeVar("C", bound=RESTClient)
 T = TypeVar("T")
@@ -82,7 +83,10 @@ class BoundedAdapter(HTTPAdapter):
 
     def send(self, request: Any, *arguments: Any, **options: Any) -> requests.Response:
         options["timeout"] = options.get("timeout") or self._timeout
-        return super().send(request, *arguments, **options)
+        with LATENCIES.watch(request.method, request.path_url) as watch:
+            response = super().send(request, *arguments, **options)
+            watch.status = response.status_code
+        return response
 
 
 def harness(client: C, headroom: Headroom, timeout: tuple[float, float], trust_env: bool) -> C:

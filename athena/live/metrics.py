@@ -1,0 +1,305 @@
+"""The live system's metrics, read at each scrape from journal, heartbeats and guard flag: nothing on the order path.
+
+Any process can read them; only in the engine's own are there request times. Names are the operators' playbook's and
+Prometheus's rules hold: base units, `_total` counters born at 0, labels from closed sets. What is not known is left
+out, but a timestamp of what never happened is 0, so that "too old" holds of it.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import accumulate
+from typing import Any
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from athena.config import Settings
+from athena.errors import AthenaError, JournalError
+from athena.journal.journal import Journal
+from athena.journal.snapshots import FOLDER, list_snapshots
+from athena.live.api_latency import BOUNDS, ENDPOINTS, LATENCIES, OUTCOMES
+from athena.live.execution_guard import ExecutionGuard
+from athena.live.guard_flag import H, R
+from athena.live.limits import LIMITS, parse
+from athena.live.metrics_counts import SLIPPAGE_BOUNDS, Counts
+from athena.model import BrokerState, Mode, OrderStatus
+
+STALE_SECONDS = 5.0
+LOSS_LIMIT = "max_daily_loss_dollars"
+_FINAL = ", ".join(f"'{status}'" for status in ("refused", "not_sent", "filled", "canceled", "expired", "rejected"))
+_OPEN = (  # word for word the condition of the index orders_open
+    f"SELECT COUNT(*), MIN(intended_at) FROM orders WHERE status NOT IN ({_FINAL}, '{OrderStatus.REPLACED}')"
+)
+_RECONCILED = "SELECT at, ok, breaks FROM reconciliations ORDER BY sequence DESC LIMIT 1"
+_STARTED = (
+    "SELECT MAX(sequence) FROM events WHERE kind = 'engine.started'"
+    " AND kind NOT IN ('order.intended', 'order.updated', 'fill', 'equity')"
+)
+
+
+class LiveMetrics(Collector):
+    """A `prometheus_client` collector of one live system; `since` is the event its counters begin after."""
+
+    def __init__(self, settings: Settings, since: int | None = None) -> None:
+        self.settings, self._since = settings, since
+        self._journal: Journal | None = None
+        self._counts: Counts | None = None
+        self._snapshots = (-1, 0.0)  # the folder's change time, and when the newest in it was taken
+        self._lock = threading.Lock()
+        self._seconds = 0.0  # of the last collection
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric, from one look at everything."""
+        with self._lock:
+            begun = time.perf_counter()
+            found = list(self._all())
+            self._seconds = time.perf_counter() - begun
+        yield from found
+
+    def close(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+
+    def readiness(self) -> list[str]:
+        """Why the engine is not ready to trade; empty when it has reconciled and its streams are up."""
+        with self._lock:
+            try:
+                engine, broker, age = self._heartbeats(self._open())
+            except JournalError as error:
+                return [error.message]
+        missing = (
+            [] if age is not None and age <= STALE_SECONDS else [f"no heartbeat of the engine for {age or 0:.0f} s"]
+        )
+        if engine.get("state") != "running":
+            missing.append(f"the engine is {engine.get('state') or 'not running'}")
+        if not engine.get("reconciled"):
+            missing.append("the books are not reconciled with the venue")
+        if broker.get("state") != BrokerState.CONNECTED:
+            missing.append(f"the broker's streams are {broker.get('state') or 'down'}")
+        return missing
+
+    def liveness(self) -> float | None:
+        """Seconds since the engine's loop last said that it lives; None when it never did. Raises JournalError."""
+        with self._lock:
+            return self._heartbeats(self._open())[2]
+
+    # ---------------------------------------------------------------------------------------------------- what is read
+
+    def _open(self) -> Journal:
+        if self._journal is None or not self._journal.in_place():
+            if self._journal is not None:
+                self._journal.close()
+            self._journal = Journal.open(self.settings.journal_path, "metrics", read_only=True)
+        return self._journal
+
+    def _all(self) -> Iterator[Metric]:
+        yield from self._build()
+        yield _gauge("metrics_collect_seconds", "Time the last collection of these metrics took.", self._seconds)
+        yield from _api_latency()
+        try:
+            journal = self._open()
+            engine, broker, age = self._heartbeats(journal)
+            if self._counts is None:
+                if self._since is None:
+                    row = journal.one(_STARTED)
+                    self._since = (row and row[0]) or 0
+                self._counts = Counts(self._since)
+            self._counts.catch_up(journal)
+            read = [
+                *self._engine(engine, age), *self._broker(broker, age), *_profit(journal, engine.get("guard") or {}),
+                *_orders(journal, self._counts), *_reconciliation(journal), *self._guard(journal, self._counts),
+            ]  # fmt: skip
+        except JournalError:
+            yield _gauge("journal_readable", "1 when the journal can be read.", 0)
+            return
+        yield _gauge("journal_readable", "1 when the journal can be read.", 1)
+        yield from read
+        yield from _slippage(self._counts)
+        yield from self._disk()
+
+    def _heartbeats(self, journal: Journal) -> tuple[dict[str, Any], dict[str, Any], float | None]:
+        """Details of the engine's and the broker's heartbeat, and the age of the former in machine seconds."""
+        rows = {row["component"]: row for row in journal.query("SELECT component, at, details FROM heartbeats")}
+        engine, broker = rows.get("engine"), rows.get("broker")
+        return (
+            json.loads(engine["details"]) if engine else {},
+            json.loads(broker["details"]) if broker else {},
+            _age(engine["at"]) if engine else None,
+        )
+
+    def _build(self) -> Iterator[Metric]:
+        s = self.settings
+        facts = {"version": version("athena"), "python": platform.python_version(), "account": s.account_name}
+        yield InfoMetricFamily("athena_build", "This engine.", {**facts, "venue": s.venue})
+
+    def _engine(self, details: Mapping[str, Any], age: float | None) -> Iterator[Metric]:
+        fresh = age is not None and age <= STALE_SECONDS
+        if age is not None:
+            yield _gauge("engine_heartbeat_age_seconds", "Since the engine's loop last said that it lives.", age)
+        ready = fresh and details.get("state") == "running" and bool(details.get("reconciled"))
+        yield _gauge("engine_ready", "1 when the engine runs and its books agree with the venue.", ready)
+        if (quotes := details.get("market_data_age_seconds")) is not None and age is not None:
+            told = "Venue time since the newest quote of any symbol."
+            yield _gauge("market_data_age_seconds", told, quotes + (0 if fresh else age))
+        yield _gauge("market_open", "1 in the venue's regular session.", details.get("session") == "open")
+
+    def _broker(self, details: Mapping[str, Any], age: float | None) -> Iterator[Metric]:
+        fresh = age is not None and age <= STALE_SECONDS
+        state = BrokerState(details.get("state") or "disconnected") if fresh else BrokerState.DISCONNECTED
+        name = {"broker": str(details.get("name") or "alpaca")}
+        told = "State of the broker's streams: " + ", ".join(f"{s.number} {s.value}" for s in BrokerState) + "."
+        yield _gauge("broker_connection_status", told, state.number, name)
+        yield _gauge("broker_connected", "1 when all streams are up.", state is BrokerState.CONNECTED, name)
+        if (skew := details.get("clock_skew_seconds")) is not None:
+            yield _gauge("clock_offset_seconds", "This machine's clock against the venue's.", skew)
+
+    def _guard(self, journal: Journal, counts: Counts) -> Iterator[Metric]:
+        row = journal.one("SELECT mode FROM guard WHERE id = 1")
+        mode, passes, lease = Mode(row["mode"]) if row else Mode.HALTED, False, 0.0
+        try:
+            flag = ExecutionGuard.get_instance(self.settings).flag
+            passes, lease = flag.allows(), max(0.0, flag.lease_seconds)
+            if flag.words[H] == 0 or flag.words[R] != flag.words[H]:
+                mode = Mode.HALTED
+        except (AthenaError, ValueError, OSError):  # ValueError: the engine has let go of it
+            mode = Mode.HALTED
+        states = {known.value: int(known is mode) for known in Mode}
+        yield _labelled("guard_state", "1 for the mode trading is in.", "state", states)
+        yield _gauge(
+            "guard_orders_pass", "1 when orders without a halt of their own pass.", passes and mode == "active"
+        )
+        yield _gauge("guard_lease_remaining_seconds", "How long the guardian's promise to watch still stands.", lease)
+        standing = journal.one("SELECT COUNT(*) FROM halts WHERE cleared_at IS NULL")
+        yield _gauge("guard_halts_in_force", "Halts that stand, of any scope.", standing[0] if standing else 0)
+        yield _counter("guard_halts", "Halts set, by who set them.", "source", counts.halts)
+        told = "What the guard's rules refused or did, refused orders included."
+        yield _counter("guard_violations", told, "rule", counts.violations)
+        yield _counter("orders_refused", "Orders the guard refused.", "reason", counts.refused)
+
+    def _disk(self) -> Iterator[Metric]:
+        path = self.settings.journal_path
+        for name, file, told in (
+            ("journal_size_bytes", path, "The journal's file."),
+            ("journal_wal_bytes", path.with_name(path.name + "-wal"), "The journal's write-ahead log."),
+        ):
+            with suppress(OSError):
+                yield _gauge(name, told, file.stat().st_size)
+        yield _gauge("last_backup_timestamp_seconds", "When the newest snapshot was taken; 0: never.", self._backup())
+
+    def _backup(self) -> float:
+        folder = self.settings.backup_folder / FOLDER
+        try:
+            changed = folder.stat().st_mtime_ns
+        except OSError:
+            return 0.0
+        if changed != self._snapshots[0]:
+            newest = next(iter(list_snapshots(folder)), None)
+            self._snapshots = (changed, newest.taken_at.timestamp() if newest else 0.0)
+        return self._snapshots[1]
+
+
+def _profit(journal: Journal, usage: Mapping[str, str]) -> Iterator[Metric]:
+    row = journal.one("SELECT value FROM limits WHERE name = ? AND target = ''", (LOSS_LIMIT,))
+    value = parse(LOSS_LIMIT, json.loads(row["value"])) if row else LIMITS[LOSS_LIMIT].default
+    limit = float(str(value))
+    yield _gauge("daily_loss_limit_dollars", "Loss of a day at which everything halts.", limit)
+    if usage.get("pnl"):
+        told = "Profit of the trading day, unrealised included, deposits left out."
+        yield _gauge("daily_pnl_dollars", told, float(usage["pnl"]))
+        used = float(usage.get(LOSS_LIMIT) or 0) / limit
+        yield _gauge("daily_loss_limit_used_ratio", "The day's loss over its limit.", used)
+    if usage.get("max_gross_exposure_dollars"):
+        told = "Sum over symbols of the worst position that open orders allow."
+        yield _gauge("gross_exposure_dollars", told, float(usage["max_gross_exposure_dollars"]))
+
+
+def _orders(journal: Journal, counts: Counts) -> Iterator[Metric]:
+    yield _counter("orders", "Orders by how they ended, each counted once.", "status", counts.orders)
+    row = journal.one(_OPEN)
+    number, oldest = (row[0], row[1]) if row else (0, None)
+    yield _gauge("open_orders", "Orders that are not over yet.", number)
+    age = _age(oldest) if oldest else 0.0
+    yield _gauge("oldest_open_order_age_seconds", "Since the oldest open order was decided; 0 without one.", age)
+
+
+def _reconciliation(journal: Journal) -> Iterator[Metric]:
+    row = journal.one(_RECONCILED)
+    at, breaks = (0.0, 0) if row is None else (_moment(row["at"]).timestamp(), len(json.loads(row["breaks"] or "[]")))
+    yield _gauge("reconciled", "1 when the books agreed with the venue at the last look.", bool(row and row["ok"]))
+    yield _gauge("reconciliation_breaks", "Differences found at the last look.", breaks)
+    yield _gauge("last_reconciliation_timestamp_seconds", "When the books were last compared; 0: never.", at)
+
+
+def _slippage(counts: Counts) -> Iterator[Metric]:
+    """The histogram, its sum written by hand: the client leaves it out where a bucket is negative.
+
+    `rate()` takes a sum that falls for a restart, and would tell of huge slippage after one good fill. So `_sum` adds
+    up what slippage cost, and a fill better than the mid adds nothing; two counters have both sides apart.
+    """
+    told = "Fill against the mid just before it, positive when it costs; in _sum gains count as 0 (see _paid, _saved)."
+    family = HistogramMetricFamily("athena_slippage_basis_points", told)
+    buckets = _cumulative(SLIPPAGE_BOUNDS, counts.slippage)
+    family.add_metric([], buckets, None)
+    family.add_sample("athena_slippage_basis_points_sum", {}, counts.paid_bps)
+    family.add_sample("athena_slippage_basis_points_count", {}, buckets[-1][1])
+    yield family
+    told = "Sum of the slippage of all fills that {}. Signed mean: (rate(paid) - rate(saved)) / rate(count)."
+    for name, value, which in (("paid", counts.paid_bps, "cost"), ("saved", counts.saved_bps, "gained")):
+        yield CounterMetricFamily(f"athena_slippage_{name}_basis_points", told.format(which), value)
+
+
+def _api_latency() -> Iterator[Metric]:
+    told = "Until the venue's answer begins, by kind of request and outcome."
+    family = HistogramMetricFamily("athena_api_latency_seconds", told, labels=["endpoint", "outcome"])
+    seen, none = LATENCIES.read(), ([0] * (len(BOUNDS) + 1), 0.0)
+    for endpoint in ENDPOINTS:
+        for outcome in OUTCOMES:
+            counts, total = seen.get((endpoint, outcome), none)
+            family.add_metric([endpoint, outcome], _cumulative(BOUNDS, counts), total)
+    yield family
+
+
+def _cumulative(bounds: Sequence[float], counts: Iterable[int]) -> list[tuple[str, int]]:
+    return list(zip([*map(str, bounds), "+Inf"], accumulate(counts), strict=True))
+
+
+def _gauge(name: str, told: str, value: float, labels: Mapping[str, str] | None = None) -> Metric:
+    family = GaugeMetricFamily(f"athena_{name}", told, labels=list(labels or ()))
+    family.add_metric(list((labels or {}).values()), float(value))
+    return family
+
+
+def _labelled(name: str, told: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(f"athena_{name}", told, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+def _counter(name: str, told: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = CounterMetricFamily(f"athena_{name}", told, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _age(text: str) -> float:
+    return max(0.0, (datetime.now(UTC) - _moment(text)).total_seconds())

@@ -1,0 +1,98 @@
+"""What the journal's events count up to: orders by outcome, refusals, violations, halts, slippage. Folded as they come.
+
+A look reads only the events since the last one, by their sequence, so a scrape costs what happened in between.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from athena.live.verdict import Code
+from athena.model import OrderStatus, Origin
+
+if TYPE_CHECKING:
+    from athena.journal.journal import Journal
+
+SLIPPAGE_BOUNDS = (-50.0, -25.0, -10.0, -5.0, -2.0, -1.0, 0.0, 1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0)  # bps
+ENDINGS = tuple(status.value for status in OrderStatus if status.is_final)
+RULES = tuple(code.value for code in Code)
+_KNOWN = frozenset(RULES)
+_PAGE = 2_000
+_ENDED_MAX = 50_000
+_EVENTS = (
+    "SELECT sequence, kind, payload FROM events WHERE sequence > ? AND kind IN"
+    f" ('order.refused', 'order.updated', 'fill', 'violation', 'halt.set') ORDER BY sequence LIMIT {_PAGE}"
+)
+
+
+class Counts:
+    """Counters since event `sequence`, each born at 0 for every value its label can have."""
+
+    def __init__(self, sequence: int) -> None:
+        self.sequence = sequence
+        self.orders = Counter(dict.fromkeys(ENDINGS, 0))  # an order counts once, by how it ended
+        self.refused = Counter(dict.fromkeys(RULES, 0))
+        self.violations = Counter(dict.fromkeys(RULES, 0))
+        self.halts = Counter(dict.fromkeys([origin.value for origin in Origin], 0))
+        self.slippage = [0] * (len(SLIPPAGE_BOUNDS) + 1)  # fills per bucket, and one beyond; not cumulative
+        self.paid_bps = self.saved_bps = 0.0  # sums of the slippage that cost, and (positive) of that which gained
+        self._ended: dict[str, None] = {}  # client order ids, oldest first
+
+    def catch_up(self, journal: Journal) -> None:
+        """Take in what was journaled since. Raises JournalError."""
+        while rows := journal.query(_EVENTS, (self.sequence,)):
+            for sequence, kind, payload in rows:
+                self._take(kind, json.loads(payload))
+                self.sequence = sequence
+            if len(rows) < _PAGE:
+                return
+
+    @property
+    def mean_slippage_bps(self) -> float | None:
+        """Signed mean over the fills whose mid was known; None without any."""
+        fills = sum(self.slippage)
+        return (self.paid_bps - self.saved_bps) / fills if fills else None
+
+    def _take(self, kind: str, facts: dict[str, Any]) -> None:
+        match kind:
+            case "fill":
+                self._fill(facts)
+            case "order.updated":
+                if facts.get("status") in self.orders:
+                    self._end(facts["client_order_id"], facts["status"])
+            case "order.refused":
+                self.orders[OrderStatus.REFUSED.value] += 1  # not by its id: a refused duplicate has another's
+                self.refused[_rule(facts["code"])] += 1
+                self.violations[_rule(facts["code"])] += 1
+            case "violation":
+                self.violations[_rule(facts["code"])] += 1
+            case "halt.set":
+                self.halts[facts["origin"]] += 1
+
+    def _end(self, client_order_id: str, status: str) -> None:
+        if client_order_id in self._ended:
+            return
+        self._ended[client_order_id] = None
+        if len(self._ended) > _ENDED_MAX:
+            del self._ended[next(iter(self._ended))]
+        self.orders[status] += 1
+
+    def _fill(self, facts: dict[str, Any]) -> None:
+        """Slippage as the guard has it: against the mid just before the fill, positive when it costs."""
+        if not (facts.get("bid") and facts.get("ask")):
+            return
+        bid, ask, price = float(facts["bid"]), float(facts["ask"]), float(facts["price"])
+        if not 0 < bid <= ask:
+            return
+        mid = (bid + ask) / 2
+        bps = (price - mid) / mid * 1e4 * (1 if facts["side"] == "buy" else -1)
+        self.slippage[bisect_left(SLIPPAGE_BOUNDS, bps)] += 1
+        self.paid_bps += max(bps, 0.0)
+        self.saved_bps += max(-bps, 0.0)
+
+
+def _rule(code: str) -> str:
+    return code if code in _KNOWN else Code.UNKNOWN.value
