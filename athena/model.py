@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -245,10 +246,15 @@ class OrderIntent(_Checked):
     @property
     def client_order_id(self) -> str:
         """At most 128 characters (Alpaca's bound): strategy, symbol and a digest of the key."""
-        from hashlib import blake2b
+        return _client_order_id(self.strategy, self.symbol, self.key)
 
-        digest = blake2b(f"{self.strategy}|{self.symbol}|{self.key}".encode(), digest_size=12).hexdigest()
-        return f"athena-{self.strategy[:40]}-{self.symbol}-{digest}"
+
+@lru_cache(maxsize=256)  # asked for several times on the way of each order
+def _client_order_id(strategy: str, symbol: str, key: str) -> str:
+    from hashlib import blake2b
+
+    digest = blake2b(f"{strategy}|{symbol}|{key}".encode(), digest_size=12).hexdigest()
+    return f"athena-{strategy[:40]}-{symbol}-{digest}"
 
 
 @dataclass(frozen=True, slots=True)

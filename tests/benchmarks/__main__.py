@@ -10,7 +10,7 @@ from rich.table import Table
 
 import tests.benchmarks as package
 
-NOT_PARTS = {"__main__", "rows"}
+NOT_PARTS = {"__main__", "rows", "nautilus_check"}
 
 
 def main(wanted):

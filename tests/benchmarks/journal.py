@@ -49,20 +49,20 @@ def _intent(journal, number):
         )  # fmt: skip
 
 
-def _raw(path):
+def _raw(path, commits=COMMITS):
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, body TEXT)")
     body = "x" * 600
     try:
-        return _rate(lambda i: connection.execute("INSERT INTO orders (body) VALUES (?)", (body,)))
+        return _rate(lambda i: connection.execute("INSERT INTO orders (body) VALUES (?)", (body,)), commits)
     finally:
         connection.close()
 
 
-def _rate(act):
+def _rate(act, times=COMMITS):
     began = time.perf_counter()
-    for number in range(COMMITS):
+    for number in range(times):
         act(number)
-    return COMMITS / (time.perf_counter() - began)
+    return times / (time.perf_counter() - began)
