@@ -193,7 +193,7 @@ def violations(system: System, codes_apart: tuple[str, ...] = ("GUARD_HALTED", "
             "Start the engine: `athena engine`.",
         )
     rows = system.journal.query(
-        "SELECT code, COUNT(*) n FROM violations WHERE trading_date = ? GROUP BY code", (day.isoformat(),)
+        "SELECT code, SUM(times) n FROM violations WHERE trading_date = ? GROUP BY code", (day.isoformat(),)
     )
     counts = {row["code"]: row["n"] for row in rows if row["code"] not in codes_apart}
     if not counts:

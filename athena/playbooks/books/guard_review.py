@@ -52,7 +52,7 @@ def assess(system: System, days: int = 1) -> Assessment:
     decided = [violation(str(code), f"{n} times", {"count": int(n)}) for code, n in counts.items()]
     own = [d for d in decided if d.row.severity.value != "OK"]
     findings = [
-        _acted(own, span),
+        _acted(system, own, span),
         checks.limits_used(system),
         agree(system),
         _core_on(system),
@@ -84,8 +84,11 @@ def assess(system: System, days: int = 1) -> Assessment:
     )
 
 
-def _acted(own: list[Any], span: str) -> Finding:
+def _acted(system: System, own: list[Any], span: str) -> Finding:
     check, rule = "Did the guard have to act?", "only refusals during a halt"
+    if system.day is None:
+        reason = "No trading day was opened yet: the guard had nothing to judge."
+        return Finding(check, Verdict.UNKNOWN, "no day", rule, reason, "Start the engine: `athena engine`.")
     if not own:
         return Finding(check, Verdict.OK, "no", rule)
     first = max(own, key=lambda d: (d.row.severity.value == "STOP", d.inputs["count"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pandas as pd
@@ -24,6 +24,8 @@ QUESTIONS = {
     "quotes": "What are the quotes and spreads now?",
 }
 
+SPREAD_WINDOW = timedelta(minutes=5)  # without a quote in it nothing is said of spreads now
+
 
 @answers(TITLE, QUESTIONS)
 def assess(
@@ -33,6 +35,7 @@ def assess(
     names = [name.strip().upper() for name in symbols.split(",") if name.strip()] or market.symbols(system)
     now = _now(system)
     quotes = _quotes(system)
+    quotes = quotes[quotes["at"] <= now]
     shown = latest(system, names)
     try:
         bars = market.bars(system, [*names, index], sessions=sessions, minutes=minutes)
@@ -45,7 +48,7 @@ def assess(
     judged = market_conditions.assess(
         bars[bars["symbol"].isin(names) | (bars["symbol"] == index)],
         now,
-        quotes=quotes[quotes["at"] <= now],
+        quotes=quotes if len(quotes) and quotes["at"].iloc[-1] > now - SPREAD_WINDOW else None,
         market=index if has_index else None,
         market_open=_open(system, now),
     )
