@@ -64,7 +64,7 @@ def numbers(facts: DayFacts) -> dict[str, Any]:
         "slippage_bps": None if measured.empty else measured["cost_bps"].iloc[0],
         "slippage_unmeasured_fills": 0 if measured.empty else int(measured["unmeasured"].iloc[0]),
         "halts": len(record.halts),
-        "violations": len(record.violations),
+        "violations": int(record.violations.assign(times=record.violations.get("times", 1))["times"].sum()),
         "positions": len(facts.positions),
     }
 

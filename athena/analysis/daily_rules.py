@@ -257,7 +257,8 @@ def halts_ended(record: DayRecord) -> Finding:
 
 def guard_acted(record: DayRecord) -> Finding:
     """The guard had nothing to refuse, but for what a standing halt refuses."""
-    codes = record.violations["code"].value_counts()
+    lines = record.violations  # one that stands for several refusals alike says how many
+    codes = lines.assign(times=lines.get("times", 1)).groupby("code")["times"].sum().sort_values(ascending=False)
     if codes.empty:
         return Finding("Did the guard have to act?", OK, "no violations", "none")
     listed = ", ".join(f"{code} × {n}" for code, n in codes.items())

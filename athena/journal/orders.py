@@ -131,7 +131,7 @@ def _correction(db: Database, entry: Entry) -> None:
 
 _INSERT_VIOLATION = insert(
     "violations",
-    "sequence at venue_at trading_date code message symbol strategy observed limit_value client_order_id action",
+    "sequence at venue_at trading_date code message symbol strategy observed limit_value client_order_id action times",
 )
 
 
@@ -140,7 +140,7 @@ def _violation(db: Database, entry: Entry) -> None:
     p = entry.payload
     described = (p.get(name) for name in ("symbol", "strategy", "observed", "limit_value", "client_order_id", "action"))
     row = (entry.sequence, entry.at, entry.venue_at, entry.day, p["code"], p.get("message") or "")
-    db.execute(_INSERT_VIOLATION, (*row, *map(text, described)))
+    db.execute(_INSERT_VIOLATION, (*row, *map(text, described), p.get("times") or 1))
 
 
 _OURS = {OrderStatus.INTENDED, OrderStatus.UNKNOWN}  # not yet the venue's word

@@ -73,7 +73,8 @@ fills = _table(
 violations = _table(
     "violations", _sequence(),
     *_text("at!", "venue_at", "trading_date!", "code!", "message!", "symbol", "strategy", "observed", "limit_value"),
-    *_text("client_order_id", "action"), Index("violations_date", "trading_date"),
+    *_text("client_order_id", "action"), Column("times", Integer, nullable=False, server_default="1"),
+    Index("violations_date", "trading_date"),
 )  # fmt: skip
 equity = _table(
     "equity", _sequence(), *_text("venue_at!", "trading_date!", "equity!", "cash!", "realised_pnl", "unrealised_pnl"),

@@ -333,6 +333,8 @@ class ExecutionGuard:
     def close(self) -> None:
         """Stop vouching, free the engine's place, close the journal. The flag stays: it is everyone's."""
         self.stop_guardian()
+        if self._gate is not None:
+            self._gate.tell_refusals(all_=True)
         self._gate = None
         if self._claim >= 0:
             os.close(self._claim)

@@ -18,6 +18,7 @@ from athena.live.guard_acting import Acting
 from athena.live.guard_book import Book
 from athena.live.guard_checks import check, price_of
 from athena.live.guard_flag import E, GuardFlag, H, L, R, S, boottime_ns
+from athena.live.guard_refusals import Refusals
 from athena.live.guard_rules import Bounds, Halt, Rules
 from athena.live.verdict import _MINT, Approved, Code, Refused
 from athena.model import (
@@ -57,6 +58,7 @@ class Gate:
         self._in_flight: dict[int, int] = {}  # sequence of the intent -> boot time its sending began
         self._approved: set[int] = set()  # approved and not yet sent: each goes out once
         self._lock = threading.RLock()
+        self.refusals = Refusals()
         self.acting = Acting(self, halt)
         flag.words[S] = 0
 
@@ -131,12 +133,21 @@ class Gate:
         return Approved(intent, event.sequence, epoch, self.flag.words[R], mint=_MINT)
 
     def _refuse(self, intent: OrderIntent, refused: Refused, venue_now: datetime) -> Refused:
-        """Journal a refusal; one that cannot be journaled refuses all the same."""
+        """Journal a refusal, or count it where it repeats; one that cannot be journaled refuses all the same."""
         try:
-            self.journal.append("order.refused", self._payload(intent) | _described(refused), venue_now)
+            if intent.purpose is Purpose.EXIT or not self.refusals.repeats(intent, refused, venue_now, boottime_ns()):
+                self.journal.append("order.refused", self._payload(intent) | _described(refused), venue_now)
         except (AthenaError, OSError, TypeError, ValueError, AttributeError):
             pass  # the caller has the verdict; a malformed order may have no line in the journal's tables
         return refused
+
+    def tell_refusals(self, *, all_: bool = False) -> None:
+        """Journal the counts of refusals that repeated, those whose time is over or all; the guardian asks for it."""
+        if self._lock.acquire(blocking=all_):  # an order being decided goes first: the next tick will do
+            try:
+                self.refusals.tell(self.journal, boottime_ns(), all_=all_)
+            finally:
+                self._lock.release()
 
     def _halted(self, bounds: Bounds, now: int) -> Refused:
         """The flag refuses: say why as well as it is known."""

@@ -99,7 +99,7 @@ def read_status(flag: GuardFlag, journal: Journal, account: str, venue: str, boo
         usage = usage_of(load_book(journal))
     halted = flag.words[H] == 0 or flag.words[R] != flag.words[H]
     mode = Mode.HALTED if halted else rules.mode
-    row = journal.one("SELECT COUNT(*) FROM violations WHERE trading_date = ?", (usage.get("day", ""),))
+    row = journal.one("SELECT COALESCE(SUM(times), 0) FROM violations WHERE trading_date = ?", (usage.get("day", ""),))
     return GuardStatus(
         account, venue, mode, passes and rules.mode is Mode.ACTIVE, _why(passes, halted, rules, running), heard,
         running, round(max(0.0, flag.lease_seconds), 3), rules.epoch, rules.halts, _lines(rules, usage),

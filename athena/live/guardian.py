@@ -80,6 +80,8 @@ class Guardian:
                 gate.flag.expire()
                 return
             self._look(self._journal)
+            if self._ticks % 10 == 1:
+                gate.tell_refusals()
             if not self._stop.is_set():
                 gate.flag.renew()
             self.doubt = ""

@@ -29,10 +29,12 @@ class Violation:
     action: str
     client_order_id: str
     sequence: int
+    times: int = 1  # of a line that stands for several refusals alike
 
     def __str__(self) -> str:
         seen = f"{self.observed} / {self.limit}"
-        return f"{self.timestamp:%Y-%m-%d %H:%M:%S} {self.type.value} {self.symbol}: {self.message} ({seen})"
+        often = f" {self.times} times" if self.times > 1 else ""
+        return f"{self.timestamp:%Y-%m-%d %H:%M:%S} {self.type.value} {self.symbol}: {self.message} ({seen}){often}"
 
 
 def violations(journal: Journal, most: int = MOST) -> list[Violation]:
@@ -63,5 +65,5 @@ def _from_row(row: Any) -> Violation:
         code = Code.UNKNOWN
     return Violation(
         naive_local(at), at, code, row["message"], row["symbol"] or "", row["strategy"] or "", row["observed"] or "",
-        row["limit_value"] or "", row["action"] or "", row["client_order_id"] or "", row["sequence"],
+        row["limit_value"] or "", row["action"] or "", row["client_order_id"] or "", row["sequence"], row["times"],
     )  # fmt: skip

@@ -39,12 +39,14 @@ def violations(settings: Settings, arguments: argparse.Namespace) -> int:
     sql = "SELECT * FROM violations" + (f" WHERE {' AND '.join(where)}" if where else "") + " ORDER BY sequence"
     with Journal.open(settings.journal_path, "violations", read_only=True) as journal:
         rows = [dict(row) for row in journal.query(sql, values)]
-    counts = Counter(row["code"] for row in rows)
+    counts: Counter[str] = Counter()
+    for row in rows:
+        counts[row["code"]] += row["times"]
     if arguments.json:
         grouped = [{"code": code, "count": n} | violation(code).to_dict() for code, n in counts.most_common()]
         for group in grouped:
             del group["rows"]
-        print(json.dumps({"count": len(rows), "by_code": grouped, "violations": rows}))
+        print(json.dumps({"count": counts.total(), "by_code": grouped, "violations": rows}))
         return 0
     _show_violations(settings, rows, counts, arguments)
     return 0
@@ -168,7 +170,8 @@ def _show_violations(
     if not rows:
         console.print(f"no violations on {settings.account_name}{' that match' if _filtered(arguments) else ''}")
         return
-    console.print(f"{len(rows)} violation{'s' * (len(rows) != 1)} on {settings.account_name}")
+    total = counts.total()
+    console.print(f"{total} violation{'s' * (total != 1)} on {settings.account_name}")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for heading in ("code", "count", "symbols", "recommended", "by itself"):
         table.add_column(heading, justify="right" if heading == "count" else "left", overflow="fold")

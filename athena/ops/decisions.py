@@ -70,7 +70,7 @@ def apply_all(journal: Journal, limits: Mapping[str, Any], only: str = "") -> li
         found.append(rejections([order["error"] for order in orders if order["status"] == "rejected"], len(orders)))
     if only in {"", "violations"}:
         counts = journal.query(
-            "SELECT code, COUNT(*) AS n FROM violations WHERE trading_date = ? GROUP BY code ORDER BY n DESC", (day,)
+            "SELECT code, SUM(times) AS n FROM violations WHERE trading_date = ? GROUP BY code ORDER BY n DESC", (day,)
         )
         told = [violation(one["code"], f"{one['n']} on {day}", {"count": one["n"]}) for one in counts]
         found += told or [violation("NONE", f"on {day}")]

@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -48,7 +49,7 @@ def test_a_newer_schema_is_refused(journal: Journal, path: Path) -> None:
     """A journal a newer Athena wrote is left alone, with what to do."""
     journal.close()
     _set_revision(path, "9999")
-    with pytest.raises(JournalError, match=r"schema 9999; this Athena knows 0001\. Use the newer"):
+    with pytest.raises(JournalError, match=r"schema 9999; this Athena knows 0002\. Use the newer"):
         Journal.open(path, "operator alice")
 
 
@@ -60,6 +61,18 @@ def test_an_older_schema_is_migrated_unless_read_only(path: Path) -> None:
         Journal.open(path, "operator alice", read_only=True)
     with Journal.open(path, "operator alice") as journal:
         assert journal.append("note", {}).sequence == 1
+
+
+def test_an_older_journal_keeps_its_rows(path: Path) -> None:
+    """A journal of the first schema, with a violation in it, is migrated on opening; its tables still fold alike."""
+    path.parent.mkdir()
+    connection = sqlite.connect(path, create=True)
+    command.upgrade(alembic_config(connection), "0001")
+    connection.close()
+    with Journal.open(path, "operator alice") as journal:
+        journal.append("violation", {"code": "x", "message": "again", "times": 7})
+        assert [row["times"] for row in journal.query("SELECT times FROM violations")] == [7]
+        assert journal.verify().ok
 
 
 def test_two_processes_may_make_the_same_journal(path: Path) -> None:
