@@ -87,13 +87,15 @@ class Engine:
         self.duties, self.reconciler = Duties(self), Reconciler(self)
         self.emit: Callable[[Action], bool] = lambda action: False
         self.guarded = False  # the guard has started: it may be fed and asked
-        self.stopping = False
+        self.stopping = self.ended = False
         self.crashes: dict[str, str] = {}  # what failed -> the id of the halt it caused
         self.fills_seen: dict[str, int] = {}  # symbol -> fills taken in by this process
         self._buffer: deque[Event] | None = deque(maxlen=BUFFER_MAX)
 
     def process(self, event: Event) -> None:
         """Take one event in. Never raises: what fails inside halts trading."""
+        if self.ended:  # news still on its way when the guard closed; the next start reads it from the venue
+            return
         if self._buffer is not None and isinstance(event, OrderUpdated):
             self._buffer.append(event)
             return

@@ -111,6 +111,7 @@ class Runner:
         finally:
             with suppress(Exception):  # first the broker: its news needs a guard as long as it comes
                 await asyncio.wait_for(self.engine.broker.close(), 2.0)
+            self.engine.ended = True
             self.engine.guard.close()
         return 0
 

@@ -16,7 +16,7 @@ KEY = {"APCA-API-KEY-ID": "SIMULATOR", "APCA-API-SECRET-KEY": "simulator-secret"
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory):
-    with desk(tmp_path_factory.mktemp("desk"), speed=600) as made:
+    with desk(tmp_path_factory.mktemp("desk"), speed=120) as made:
         yield made
 
 

@@ -14,7 +14,7 @@ BY_COMMAND, BY_HANDLE = 8, 30
 
 @pytest.fixture
 def live(tmp_path):
-    with desk(tmp_path, speed=600) as made:
+    with desk(tmp_path, speed=120) as made:
         made.start_ready()
         yield made
 
