@@ -16,7 +16,7 @@ from athena.core.archive_tables import to_arrow
 from athena.journal.journal import Journal
 from tests.benchmarks.rows import Row
 
-FILLS, DAYS, SYMBOLS, TIMES = 10_000_000, 50, 500, 3
+FILLS, DAYS, SYMBOLS, TIMES = 10_000_000, 50, 500, 5
 FIRST = date(2020, 3, 9)
 _RAW = """
     SELECT symbol, side, hour, count(*) AS n, sum(price * quantity) AS notional,
