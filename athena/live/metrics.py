@@ -11,31 +11,25 @@ import json
 import platform
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import accumulate
 from typing import Any
 
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
+from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from athena.config import Settings
 from athena.errors import AthenaError, JournalError
 from athena.journal.journal import Journal
 from athena.journal.snapshots import FOLDER, list_snapshots
-from athena.live.api_latency import BOUNDS, ENDPOINTS, LATENCIES, OUTCOMES
+from athena.live.api_latency import LATENCIES
 from athena.live.execution_guard import ExecutionGuard
 from athena.live.guard_flag import H, R
 from athena.live.limits import LIMITS, parse
-from athena.live.metrics_counts import SLIPPAGE_BOUNDS, Counts
+from athena.live.metrics_counts import Counts
+from athena.live.metrics_families import api_latency, counter, gauge, labelled, slippage
 from athena.model import BrokerState, Mode, OrderStatus
 
 STALE_SECONDS = 5.0
@@ -108,8 +102,8 @@ class LiveMetrics(Collector):
 
     def _all(self) -> Iterator[Metric]:
         yield from self._build()
-        yield _gauge("metrics_collect_seconds", "Time the last collection of these metrics took.", self._seconds)
-        yield from _api_latency()
+        yield gauge("metrics_collect_seconds", "Time the last collection of these metrics took.", self._seconds)
+        yield api_latency(LATENCIES)
         try:
             journal = self._open()
             engine, broker, age = self._heartbeats(journal)
@@ -124,11 +118,11 @@ class LiveMetrics(Collector):
                 *_orders(journal, self._counts), *_reconciliation(journal), *self._guard(journal, self._counts),
             ]  # fmt: skip
         except JournalError:
-            yield _gauge("journal_readable", "1 when the journal can be read.", 0)
+            yield gauge("journal_readable", "1 when the journal can be read.", 0)
             return
-        yield _gauge("journal_readable", "1 when the journal can be read.", 1)
+        yield gauge("journal_readable", "1 when the journal can be read.", 1)
         yield from read
-        yield from _slippage(self._counts)
+        yield from slippage(self._counts)
         yield from self._disk()
 
     def _heartbeats(self, journal: Journal) -> tuple[dict[str, Any], dict[str, Any], float | None]:
@@ -149,23 +143,23 @@ class LiveMetrics(Collector):
     def _engine(self, details: Mapping[str, Any], age: float | None) -> Iterator[Metric]:
         fresh = age is not None and age <= STALE_SECONDS
         if age is not None:
-            yield _gauge("engine_heartbeat_age_seconds", "Since the engine's loop last said that it lives.", age)
+            yield gauge("engine_heartbeat_age_seconds", "Since the engine's loop last said that it lives.", age)
         ready = fresh and details.get("state") == "running" and bool(details.get("reconciled"))
-        yield _gauge("engine_ready", "1 when the engine runs and its books agree with the venue.", ready)
+        yield gauge("engine_ready", "1 when the engine runs and its books agree with the venue.", ready)
         if (quotes := details.get("market_data_age_seconds")) is not None and age is not None:
             told = "Venue time since the newest quote of any symbol."
-            yield _gauge("market_data_age_seconds", told, quotes + (0 if fresh else age))
-        yield _gauge("market_open", "1 in the venue's regular session.", details.get("session") == "open")
+            yield gauge("market_data_age_seconds", told, quotes + (0 if fresh else age))
+        yield gauge("market_open", "1 in the venue's regular session.", details.get("session") == "open")
 
     def _broker(self, details: Mapping[str, Any], age: float | None) -> Iterator[Metric]:
         fresh = age is not None and age <= STALE_SECONDS
         state = BrokerState(details.get("state") or "disconnected") if fresh else BrokerState.DISCONNECTED
         name = {"broker": str(details.get("name") or "alpaca")}
         told = "State of the broker's streams: " + ", ".join(f"{s.number} {s.value}" for s in BrokerState) + "."
-        yield _gauge("broker_connection_status", told, state.number, name)
-        yield _gauge("broker_connected", "1 when all streams are up.", state is BrokerState.CONNECTED, name)
+        yield gauge("broker_connection_status", told, state.number, name)
+        yield gauge("broker_connected", "1 when all streams are up.", state is BrokerState.CONNECTED, name)
         if (skew := details.get("clock_skew_seconds")) is not None:
-            yield _gauge("clock_offset_seconds", "This machine's clock against the venue's.", skew)
+            yield gauge("clock_offset_seconds", "This machine's clock against the venue's.", skew)
 
     def _guard(self, journal: Journal, counts: Counts) -> Iterator[Metric]:
         row = journal.one("SELECT mode FROM guard WHERE id = 1")
@@ -178,17 +172,15 @@ class LiveMetrics(Collector):
         except (AthenaError, ValueError, OSError):  # ValueError: the engine has let go of it
             mode = Mode.HALTED
         states = {known.value: int(known is mode) for known in Mode}
-        yield _labelled("guard_state", "1 for the mode trading is in.", "state", states)
-        yield _gauge(
-            "guard_orders_pass", "1 when orders without a halt of their own pass.", passes and mode == "active"
-        )
-        yield _gauge("guard_lease_remaining_seconds", "How long the guardian's promise to watch still stands.", lease)
+        yield labelled("guard_state", "1 for the mode trading is in.", "state", states)
+        yield gauge("guard_orders_pass", "1 when orders without a halt of their own pass.", passes and mode == "active")
+        yield gauge("guard_lease_remaining_seconds", "How long the guardian's promise to watch still stands.", lease)
         standing = journal.one("SELECT COUNT(*) FROM halts WHERE cleared_at IS NULL")
-        yield _gauge("guard_halts_in_force", "Halts that stand, of any scope.", standing[0] if standing else 0)
-        yield _counter("guard_halts", "Halts set, by who set them.", "source", counts.halts)
+        yield gauge("guard_halts_in_force", "Halts that stand, of any scope.", standing[0] if standing else 0)
+        yield counter("guard_halts", "Halts set, by who set them.", "source", counts.halts)
         told = "What the guard's rules refused or did, refused orders included."
-        yield _counter("guard_violations", told, "rule", counts.violations)
-        yield _counter("orders_refused", "Orders the guard refused.", "reason", counts.refused)
+        yield counter("guard_violations", told, "rule", counts.violations)
+        yield counter("orders_refused", "Orders the guard refused.", "reason", counts.refused)
 
     def _disk(self) -> Iterator[Metric]:
         path = self.settings.journal_path
@@ -197,8 +189,8 @@ class LiveMetrics(Collector):
             ("journal_wal_bytes", path.with_name(path.name + "-wal"), "The journal's write-ahead log."),
         ):
             with suppress(OSError):
-                yield _gauge(name, told, file.stat().st_size)
-        yield _gauge("last_backup_timestamp_seconds", "When the newest snapshot was taken; 0: never.", self._backup())
+                yield gauge(name, told, file.stat().st_size)
+        yield gauge("last_backup_timestamp_seconds", "When the newest snapshot was taken; 0: never.", self._backup())
 
     def _backup(self) -> float:
         folder = self.settings.backup_folder / FOLDER
@@ -216,85 +208,32 @@ def _profit(journal: Journal, usage: Mapping[str, str]) -> Iterator[Metric]:
     row = journal.one("SELECT value FROM limits WHERE name = ? AND target = ''", (LOSS_LIMIT,))
     value = parse(LOSS_LIMIT, json.loads(row["value"])) if row else LIMITS[LOSS_LIMIT].default
     limit = float(str(value))
-    yield _gauge("daily_loss_limit_dollars", "Loss of a day at which everything halts.", limit)
+    yield gauge("daily_loss_limit_dollars", "Loss of a day at which everything halts.", limit)
     if usage.get("pnl"):
         told = "Profit of the trading day, unrealised included, deposits left out."
-        yield _gauge("daily_pnl_dollars", told, float(usage["pnl"]))
+        yield gauge("daily_pnl_dollars", told, float(usage["pnl"]))
         used = float(usage.get(LOSS_LIMIT) or 0) / limit
-        yield _gauge("daily_loss_limit_used_ratio", "The day's loss over its limit.", used)
+        yield gauge("daily_loss_limit_used_ratio", "The day's loss over its limit.", used)
     if usage.get("max_gross_exposure_dollars"):
         told = "Sum over symbols of the worst position that open orders allow."
-        yield _gauge("gross_exposure_dollars", told, float(usage["max_gross_exposure_dollars"]))
+        yield gauge("gross_exposure_dollars", told, float(usage["max_gross_exposure_dollars"]))
 
 
 def _orders(journal: Journal, counts: Counts) -> Iterator[Metric]:
-    yield _counter("orders", "Orders by how they ended, each counted once.", "status", counts.orders)
+    yield counter("orders", "Orders by how they ended, each counted once.", "status", counts.orders)
     row = journal.one(_OPEN)
     number, oldest = (row[0], row[1]) if row else (0, None)
-    yield _gauge("open_orders", "Orders that are not over yet.", number)
+    yield gauge("open_orders", "Orders that are not over yet.", number)
     age = _age(oldest) if oldest else 0.0
-    yield _gauge("oldest_open_order_age_seconds", "Since the oldest open order was decided; 0 without one.", age)
+    yield gauge("oldest_open_order_age_seconds", "Since the oldest open order was decided; 0 without one.", age)
 
 
 def _reconciliation(journal: Journal) -> Iterator[Metric]:
     row = journal.one(_RECONCILED)
     at, breaks = (0.0, 0) if row is None else (_moment(row["at"]).timestamp(), len(json.loads(row["breaks"] or "[]")))
-    yield _gauge("reconciled", "1 when the books agreed with the venue at the last look.", bool(row and row["ok"]))
-    yield _gauge("reconciliation_breaks", "Differences found at the last look.", breaks)
-    yield _gauge("last_reconciliation_timestamp_seconds", "When the books were last compared; 0: never.", at)
-
-
-def _slippage(counts: Counts) -> Iterator[Metric]:
-    """The histogram, its sum written by hand: the client leaves it out where a bucket is negative.
-
-    `rate()` takes a sum that falls for a restart, and would tell of huge slippage after one good fill. So `_sum` adds
-    up what slippage cost, and a fill better than the mid adds nothing; two counters have both sides apart.
-    """
-    told = "Fill against the mid just before it, positive when it costs; in _sum gains count as 0 (see _paid, _saved)."
-    family = HistogramMetricFamily("athena_slippage_basis_points", told)
-    buckets = _cumulative(SLIPPAGE_BOUNDS, counts.slippage)
-    family.add_metric([], buckets, None)
-    family.add_sample("athena_slippage_basis_points_sum", {}, counts.paid_bps)
-    family.add_sample("athena_slippage_basis_points_count", {}, buckets[-1][1])
-    yield family
-    told = "Sum of the slippage of all fills that {}. Signed mean: (rate(paid) - rate(saved)) / rate(count)."
-    for name, value, which in (("paid", counts.paid_bps, "cost"), ("saved", counts.saved_bps, "gained")):
-        yield CounterMetricFamily(f"athena_slippage_{name}_basis_points", told.format(which), value)
-
-
-def _api_latency() -> Iterator[Metric]:
-    told = "Until the venue's answer begins, by kind of request and outcome."
-    family = HistogramMetricFamily("athena_api_latency_seconds", told, labels=["endpoint", "outcome"])
-    seen, none = LATENCIES.read(), ([0] * (len(BOUNDS) + 1), 0.0)
-    for endpoint in ENDPOINTS:
-        for outcome in OUTCOMES:
-            counts, total = seen.get((endpoint, outcome), none)
-            family.add_metric([endpoint, outcome], _cumulative(BOUNDS, counts), total)
-    yield family
-
-
-def _cumulative(bounds: Sequence[float], counts: Iterable[int]) -> list[tuple[str, int]]:
-    return list(zip([*map(str, bounds), "+Inf"], accumulate(counts), strict=True))
-
-
-def _gauge(name: str, told: str, value: float, labels: Mapping[str, str] | None = None) -> Metric:
-    family = GaugeMetricFamily(f"athena_{name}", told, labels=list(labels or ()))
-    family.add_metric(list((labels or {}).values()), float(value))
-    return family
-
-
-def _labelled(name: str, told: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = GaugeMetricFamily(f"athena_{name}", told, labels=[label])
-    for key, value in values.items():
-        family.add_metric([key], value)
-    return family
-
-
-def _counter(name: str, told: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = CounterMetricFamily(f"athena_{name}", told, labels=[label])
-    for key, value in values.items():
-        family.add_metric([key], value)
-    return family
+    yield gauge("reconciled", "1 when the books agreed with the venue at the last look.", bool(row and row["ok"]))
+    yield gauge("reconciliation_breaks", "Differences found at the last look.", breaks)
+    yield gauge("last_reconciliation_timestamp_seconds", "When the books were last compared; 0: never.", at)
 
 
 def _moment(text: str) -> datetime:

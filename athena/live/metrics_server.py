@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from athena.live.metrics import LiveMetrics
 
 log = logging.getLogger("athena.engine")
-BEAT_SECONDS, RETRY_SECONDS = 5.0, 10.0
+BEAT_SECONDS, RETRY_SECONDS = 5.0, 2.0
 CONNECTIONS_MAX = 8
 COMPONENT = "metrics"  # its heartbeat: {"url", "problem"}
 _HOSTS = {"127.0.0.1", "localhost"}

@@ -124,6 +124,7 @@ def look(settings: Settings) -> list[Component]:
             _broker(journal),
             _market_data(journal),
             _reconciliation(journal),
+            _metrics(journal),
         ]
 
 
@@ -223,3 +224,17 @@ def _reconciliation(journal: Journal) -> Component:
     if since > RECONCILIATION_STALE_SECONDS:
         return Component("reconciliation", Verdict.ATTENTION, "agreed", since, "athena reconcile")
     return Component("reconciliation", Verdict.OK, "orders, fills, positions and cash agree", since)
+
+
+def _metrics(journal: Journal) -> Component:
+    row = journal.one("SELECT at, details FROM heartbeats WHERE component = 'metrics'")
+    if row is None:
+        return Component("metrics", Verdict.UNKNOWN, "never served", None, "athena engine")
+    details, since = json.loads(row["details"]), age(row["at"])
+    if details["problem"]:
+        return Component("metrics", Verdict.ATTENTION, details["problem"], since, "set ATHENA_METRICS_PORT to another")
+    if since > 4 * ENGINE_STALE_SECONDS:
+        return Component(
+            "metrics", Verdict.UNKNOWN, f"{details['url']} until the engine stopped", since, "athena engine"
+        )
+    return Component("metrics", Verdict.OK, details["url"], since)

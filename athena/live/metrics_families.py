@@ -1,0 +1,68 @@
+"""Metric families in Prometheus's shape: gauges, counters born at 0, and the two histograms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from athena.live.api_latency import BOUNDS, ENDPOINTS, OUTCOMES, Latencies
+from athena.live.metrics_counts import SLIPPAGE_BOUNDS, Counts
+
+
+def gauge(name: str, told: str, value: float, labels: Mapping[str, str] | None = None) -> Metric:
+    """One value, with at most one set of labels."""
+    family = GaugeMetricFamily(f"athena_{name}", told, labels=list(labels or ()))
+    family.add_metric(list((labels or {}).values()), float(value))
+    return family
+
+
+def labelled(name: str, told: str, label: str, values: Mapping[str, float]) -> Metric:
+    """A gauge with one value for each value of its label."""
+    family = GaugeMetricFamily(f"athena_{name}", told, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+def counter(name: str, told: str, label: str, values: Mapping[str, float]) -> Metric:
+    """A counter, `_total` added to its name, with one value for each value of its label."""
+    family = CounterMetricFamily(f"athena_{name}", told, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+def slippage(counts: Counts) -> list[Metric]:
+    """The histogram, its sum written by hand: the client leaves it out where a bucket is negative.
+
+    `rate()` takes a sum that falls for a restart, and would tell of huge slippage after one good fill. So `_sum` adds
+    up what slippage cost, and a fill better than the mid adds nothing; two counters have both sides apart.
+    """
+    told = "Fill against the mid just before it, positive when it costs; in _sum gains count as 0 (see _paid, _saved)."
+    family = HistogramMetricFamily("athena_slippage_basis_points", told)
+    buckets = _cumulative(SLIPPAGE_BOUNDS, counts.slippage)
+    family.add_metric([], buckets, None)
+    family.add_sample("athena_slippage_basis_points_sum", {}, counts.paid_bps)
+    family.add_sample("athena_slippage_basis_points_count", {}, buckets[-1][1])
+    told = "Sum of the slippage of all fills that {}. Signed mean: (rate(paid) - rate(saved)) / rate(count)."
+    paid = CounterMetricFamily("athena_slippage_paid_basis_points", told.format("cost"), counts.paid_bps)
+    saved = CounterMetricFamily("athena_slippage_saved_basis_points", told.format("gained"), counts.saved_bps)
+    return [family, paid, saved]
+
+
+def api_latency(latencies: Latencies) -> Metric:
+    """The histogram of request times, every endpoint and outcome born at 0."""
+    told = "Until the venue's answer begins, by kind of request and outcome."
+    family = HistogramMetricFamily("athena_api_latency_seconds", told, labels=["endpoint", "outcome"])
+    seen, none = latencies.read(), ([0] * (len(BOUNDS) + 1), 0.0)
+    for endpoint in ENDPOINTS:
+        for outcome in OUTCOMES:
+            counts, total = seen.get((endpoint, outcome), none)
+            family.add_metric([endpoint, outcome], _cumulative(BOUNDS, counts), total)
+    return family
+
+
+def _cumulative(bounds: Sequence[float], counts: Iterable[int]) -> list[tuple[str, int]]:
+    return list(zip([*map(str, bounds), "+Inf"], accumulate(counts), strict=True))
