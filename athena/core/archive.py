@@ -32,7 +32,7 @@ from athena.core.archive_files import (
     write_manifest,
     write_part,
 )
-from athena.core.archive_tables import TABLES, read_day, sums
+from athena.core.archive_tables import TABLES, columns, read_day, sums
 from athena.errors import AthenaError, JournalError
 from athena.journal.codec import to_text
 from athena.journal.journal import Journal
@@ -68,6 +68,9 @@ class _Mark:
     version: str = ""
 
 
+_NONE = _Mark(0)
+
+
 def archive_days(
     journal: Journal,
     folder: Path,
@@ -100,18 +103,22 @@ def archive_days(
 
 
 def marks(journal: Journal, table: str, start: str = "", end: str = "9") -> dict[str, _Mark]:
-    """The journal's rows of `table` by trading date. Fills and violations are only ever added, so a count will do."""
+    """The journal's rows of `table` by trading date. Fills and violations are only ever added, so a count will do.
+
+    A journal that knows more columns than a day was archived with has news of that day too.
+    """
+    shape = f"{len(columns(table))} columns"
     version = "max(updated_at)" if table == "orders" else "''"
     rows = journal.query(
         f"SELECT trading_date, count(*), {version} FROM {table} WHERE trading_date BETWEEN ? AND ?"
         " GROUP BY trading_date",
         (start, end),
     )
-    found = {day: _Mark(count, text) for day, count, text in rows}
+    found = {day: _Mark(count, f"{shape}, {text}" if text else shape) for day, count, text in rows}
     for event in journal.events(kinds=("equity.corrected",)) if table == "equity" else ():
         row = journal.one("SELECT trading_date FROM equity WHERE sequence = ?", (event.payload["sequence"],))
         if row and (mark := found.get(row[0])):
-            found[row[0]] = _Mark(mark.rows, f"corrected by {event.sequence}")
+            found[row[0]] = _Mark(mark.rows, f"{shape}, corrected by {event.sequence}")
     return found
 
 
@@ -125,10 +132,11 @@ def state_of(part: Part | None, mark: _Mark | None, same_journal: bool) -> State
     """How one table's day stands: the archive may speak for CURRENT and BEHIND, the journal must for the others."""
     if part is None:
         return State.NEW
-    rows, version = (0, "") if mark is None else (mark.rows, mark.version)
-    if rows < part.rows:
+    mark = mark or _NONE
+    if mark.rows < part.rows:
         return State.BEHIND
-    return State.CURRENT if same_journal and (rows, version) == (part.rows, part.version) else State.GREW
+    same = mark.rows == part.rows and (mark.version == part.version or not mark.rows)
+    return State.CURRENT if same and same_journal else State.GREW
 
 
 def _state_of_day(
@@ -162,8 +170,7 @@ def _state_of_day(
 
 
 def _whole(day: str, manifest: Manifest, known: dict[str, dict[str, _Mark]]) -> bool:
-    none = _Mark(0)
-    return all(known[table].get(day, none).rows >= part.rows for table, part in manifest.tables.items())
+    return all(known[table].get(day, _NONE).rows >= part.rows for table, part in manifest.tables.items())
 
 
 def _archive_day(journal: Journal, archive: Path, day: str) -> Manifest:
@@ -171,7 +178,7 @@ def _archive_day(journal: Journal, archive: Path, day: str) -> Manifest:
     with journal.reading():
         sequence, digest = journal.head()
         found = {table: read_day(journal, table, [day]) for table in TABLES}
-        known = {table: marks(journal, table, day, day).get(day, _Mark(0)) for table in TABLES}
+        known = {table: marks(journal, table, day, day).get(day, _NONE) for table in TABLES}
     drafts: dict[str, Path] = {}
     try:
         for table, rows in found.items():

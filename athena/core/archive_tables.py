@@ -27,7 +27,7 @@ _COLUMNS = {
     " $ask reason error @intended_at @intended_venue_at @acknowledged_at @updated_at @final_venue_at .trading_date",
     "equity": "#sequence @venue_at .trading_date $equity $cash $realised_pnl $unrealised_pnl",
     "violations": "#sequence @at @venue_at .trading_date code message symbol strategy observed limit_value"
-    " client_order_id action",
+    " client_order_id action #times",
 }
 _ORDER_BY = {
     "fills": "at, sequence",
@@ -85,8 +85,10 @@ def sums(table: str, found: pa.Table) -> dict[str, str]:
         quantity, price = amounts("quantity"), amounts("price")
         notional = sum((q * p for q, p in zip(quantity, price, strict=True)), ZERO)
         added = {"quantity": sum(quantity, ZERO), "notional_usd": notional, "fee": sum(amounts("fee"), ZERO)}
+    elif table == "violations":
+        added = {"times": sum(map(Decimal, found["times"].to_pylist()), ZERO)}
     else:
-        wanted = {"orders": ("filled_quantity",), "equity": ("equity", "cash"), "violations": ()}[table]
+        wanted = {"orders": ("filled_quantity",), "equity": ("equity", "cash")}[table]
         added = {name: sum(amounts(name), ZERO) for name in wanted}
     return {name: f"{value:f}" for name, value in added.items()}
 

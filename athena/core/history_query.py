@@ -120,7 +120,9 @@ def _connected(settings: Settings, start: str, end: str, tables: Sequence[str]) 
                 sources = [f"SELECT * FROM {table}_of_journal"] if days or not files else []
                 if files:
                     names = ", ".join(_text(path) for path in files)
-                    sources.append(f"SELECT * FROM read_parquet([{names}], hive_partitioning = false)")
+                    sources.append(
+                        f"SELECT * FROM read_parquet([{names}], hive_partitioning = false, union_by_name = true)"
+                    )
                 connection.execute(f"CREATE VIEW {table} AS {' UNION ALL BY NAME '.join(sources)}")
         yield connection
     finally:

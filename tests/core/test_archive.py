@@ -270,3 +270,21 @@ def test_one_archiver_at_a_time(traded: Journal, settings: Settings) -> None:
     with pytest.raises(JournalError, match="another archive-trades"):
         archive(traded, settings)
     assert len(list(working)) == 1
+
+
+def test_a_day_archived_with_fewer_columns_is_read_and_archived_anew(traded: Journal, settings: Settings) -> None:
+    """After a migration the journal speaks for the day; where it cannot, the old file is read, its new column null."""
+    archive(traded, settings)
+    path, card = (part(settings, "fills", MONDAY), settings.folder / FOLDER / "manifests" / f"{MONDAY}.json")
+    old = pq.read_table(path, partitioning=None).drop_columns(["source"])
+    pq.write_table(old, path)
+    facts, stat = json.loads(card.read_text()), path.stat()
+    facts["tables"]["fills"] |= {"version": "15 columns", "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    card.write_text(json.dumps(facts))
+    assert trade_history(settings=settings)["source"].notna().all()
+    facts["tables"]["fills"]["rows"] = 99  # more than the journal has: the archive speaks
+    card.write_text(json.dumps(facts))
+    assert trade_history(settings=settings)["source"].isna().sum() == 31
+    facts["tables"]["fills"]["rows"] = 31
+    card.write_text(json.dumps(facts))
+    assert [one.before for one in archive(traded, settings)] == [State.GREW, State.CURRENT]
