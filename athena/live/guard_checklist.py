@@ -135,8 +135,8 @@ def _loss(tx: Journal | Transaction) -> Line:
     """The day's loss by the last journaled equity is below its limit."""
     name = "daily loss"
     day = tx.one("SELECT trading_date, opening_equity FROM trading_days ORDER BY trading_date DESC LIMIT 1")
-    if day is None:
-        return Line(name, False, "no trading day has been opened", "The engine opens it with the session.")
+    if day is None:  # before the first session of an account: nothing was traded, so nothing can be lost
+        return Line(name, True, "no session yet, so no loss")
     now = tx.one(
         "SELECT equity FROM equity WHERE trading_date = ? ORDER BY sequence DESC LIMIT 1", (day["trading_date"],)
     )

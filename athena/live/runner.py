@@ -49,6 +49,7 @@ COMMAND_POLL_SECONDS = 0.05
 MARKS_SECONDS = 0.5
 CLOCK_SECONDS, CLOCK_SECONDS_FAST = 10.0, 5.0
 HEALTH_SECONDS = 15.0
+FIRST_QUOTE_SECONDS = 3.0
 COMMANDS_MAX = 16
 Announce = Callable[[str], None]
 
@@ -155,6 +156,8 @@ class Runner:
 
     async def _begin(self) -> None:
         report = await start(self)
+        await self._health()
+        await until(self._quoted, FIRST_QUOTE_SECONDS)  # "ready" means that the checklist for resuming can hold
         self._state = "running"
         self.heartbeat.beat(self._state)
         what = f"engine ready on {self.engine.settings.venue} account {self.account_number}"
@@ -240,6 +243,10 @@ class Runner:
             pause = CLOCK_SECONDS if self.speed <= 1 else CLOCK_SECONDS_FAST
             await until(self._session_over, pause)
             await asyncio.sleep(0.2)
+
+    def _quoted(self) -> bool:
+        engine, now = self.engine, self.engine.clock.now()
+        return not engine.session.is_open(now) or engine.market.age_seconds(now) is not None
 
     def _session_over(self) -> bool:
         return self.engine.session.is_over(self.engine.clock.now())
