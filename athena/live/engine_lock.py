@@ -19,8 +19,12 @@ class EngineLock:
         self._file: IO[str] | None = None
 
     def __enter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("a+", encoding="utf-8")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("a+", encoding="utf-8")
+        except OSError as error:
+            hint = "Choose a folder that can be written: ATHENA_HOME or --home."
+            raise SettingsError(f"{self.path.parent} cannot be used: {error.strerror}.", hint) from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -84,7 +84,7 @@ class Story:
     def break_something(self) -> None:
         """Blow one symbol's spread out, and wait for its slippage limit to halt it."""
         self._shock(SHOCKED, spread_multiple=60, minutes=90)
-        self._told(f"{SHOCK_AT:%H:%M} INCIDENT: the spread of {SHOCKED} widens sixtyfold", "yellow")
+        self._told(f"{self._venue_time():%H:%M} INCIDENT: the spread of {SHOCKED} widens sixtyfold", "yellow")
 
     def halt(self) -> None:
         """Halt from another process; an operator's exit still passes."""
@@ -92,7 +92,7 @@ class Story:
         began = time.monotonic()
         self._athena("halt", "demo: the operator does not like what he sees")
         self._halted, self._refused_before = time.time_ns(), self._refused()
-        self._told(f"{HALT_AT:%H:%M} halted from another process in {time.monotonic() - began:.2f} s", "red")
+        self._told(f"{self._venue_time():%H:%M} halted from another process in {time.monotonic() - began:.2f} s", "red")
         if position := self._largest_position():
             self._athena("close-position", position, "--timeout", "20")
             self._told(f"      the operator's exit of {position} passes and fills", "red")
@@ -109,7 +109,7 @@ class Story:
         self._told(f"      meanwhile: {refused} orders refused, none reached the venue", "red")
         self._athena("resume", "demo: looked at it, spread is normal")
         self._athena("resume", "--symbol", SHOCKED, "demo: spread is normal again")
-        self._told(f"{RESUME_AT:%H:%M} resumed, everything and {SHOCKED}")
+        self._told(f"{self._venue_time():%H:%M} resumed, everything and {SHOCKED}")
 
     def report(self) -> None:
         """Stop the engine gracefully, then render the day's report."""
