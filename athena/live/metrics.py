@@ -29,7 +29,7 @@ from athena.live.execution_guard import ExecutionGuard
 from athena.live.guard_flag import H, R
 from athena.live.limits import LIMITS, parse
 from athena.live.metrics_counts import Counts
-from athena.live.metrics_families import api_latency, counter, gauge, labelled, slippage
+from athena.live.metrics_families import api_requests, counter, gauge, labelled, slippage
 from athena.model import BrokerState, Mode, OrderStatus
 
 STALE_SECONDS = 5.0
@@ -103,7 +103,7 @@ class LiveMetrics(Collector):
     def _all(self) -> Iterator[Metric]:
         yield from self._build()
         yield gauge("metrics_collect_seconds", "Time the last collection of these metrics took.", self._seconds)
-        yield api_latency(LATENCIES)
+        yield from api_requests(LATENCIES)
         try:
             journal = self._open()
             engine, broker, age = self._heartbeats(journal)

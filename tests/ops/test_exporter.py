@@ -48,6 +48,11 @@ def resume(live):
     wait_for(resumed, "the checklist for resuming")
 
 
+def ready(engine):
+    line = engine.stdout.readline()
+    assert "engine ready" in line, line + engine.stderr.read()
+
+
 def said(live, component):
     with live.journal() as journal:
         row = journal.one("SELECT details FROM heartbeats WHERE component = ?", (component,))
@@ -74,7 +79,7 @@ def trading(tmp_path_factory):
     """An engine that trades against a simulator, its metrics on a free port; and that page's address."""
     with desk(tmp_path_factory.mktemp("desk")) as live:
         engine = live.start(ATHENA_METRICS_PORT="0")
-        assert "engine ready" in engine.stdout.readline()
+        ready(engine)
         resume(live)
         wait_for(lambda: len(live.posts()) > 10, "orders")
         yield live, said(live, "metrics")["url"]
@@ -97,7 +102,7 @@ def test_counters_are_born_at_0_for_every_value_their_label_can_have(trading):
     assert all(("athena_guard_violations_total", rule) in found for rule in RULES)
     assert all(("athena_orders_refused_total", rule) in found for rule in RULES)
     assert all(("athena_orders_total", ending) in found for ending in ENDINGS)
-    assert all(("athena_api_latency_seconds_count", endpoint, "timeout") in found for endpoint in ENDPOINTS)
+    assert all(("athena_api_requests_total", endpoint, "timeout") in found for endpoint in ENDPOINTS)
 
 
 def test_every_order_sent_is_one_observation_of_the_time_the_venue_took(trading):
@@ -226,11 +231,11 @@ def test_the_playbooks_snippet_reads_the_live_engine_and_the_journal_of_a_dead_o
     assert isinstance(summary, dict)
     assert "filled" in str(summary)
     assert "<table" in summary._repr_html_()
-    ready = url.replace("/metrics", "/-/ready")
-    assert get(ready) == (200, "ready\n")
+    page = url.replace("/metrics", "/-/ready")
+    assert get(page) == (200, "ready\n")
     assert {c.name: c.verdict for c in look(live.settings)}["metrics"] == "OK"
     live.stop_simulator()
-    wait_for(lambda: get(ready)[0] == 503 and "streams are" in get(ready)[1], "the cut to show")
+    wait_for(lambda: get(page)[0] == 503 and "streams are" in get(page)[1], "the cut to show")
     assert samples(get(url)[1])[("athena_broker_connected", "alpaca")] == 0
     assert get(url.replace("/metrics", "/-/healthy"))[0] == 200
     live.kill(live.engines[-1])
@@ -255,7 +260,7 @@ def test_a_taken_port_stops_no_engine_and_is_told(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken, desk(tmp_path) as live:
         port = str(taken.getsockname()[1])
         engine = live.start(ATHENA_METRICS_PORT=port)
-        assert "engine ready" in engine.stdout.readline()
+        ready(engine)
         assert f"no metrics on port {port}" in engine.stdout.readline()
         component = next(c for c in look(live.settings) if c.name == "metrics")
         assert component.verdict == "ATTENTION"
