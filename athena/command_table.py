@@ -81,6 +81,12 @@ _KEEP_DAYS = option(
     "--keep-days", type=int, default=None, metavar="N", help="delete runs made longer ago; the latest stay"
 )
 
+_RENDER = (
+    option("--render", action="store_true", help="publish the playbook's page instead, figures included"),
+    _WHY,
+    *_EXTRAS,
+)
+
 SECTIONS = ("Emergency response", "Daily operations", "Incident response", "Recovery", "The system itself")
 EMERGENCY, DAILY, INCIDENT, RECOVERY, SYSTEM = SECTIONS
 
@@ -301,6 +307,39 @@ COMMANDS = (
             option("--override", action="store_true", help="without the second approver; recorded loudly"),
             _REASON,
         ),
+    ),
+    Command(
+        "drawdown",
+        INCIDENT,
+        "how deep under water, market or strategy, what would breach next",
+        "athena.ops.analyses:drawdown",
+        (option("--sessions", type=whole, default=0, help="only the last sessions; default: all"), *_RENDER),
+    ),
+    Command(
+        "position-correlation",
+        INCIDENT,
+        "are the positions one bet? correlation now against usual, exposure, what a session could lose",
+        "athena.ops.analyses:position_correlation",
+        (option("--method", choices=("ledoit_wolf", "pearson", "ewma"), default="ledoit_wolf"), *_RENDER),
+    ),
+    Command(
+        "slippage-analysis",
+        INCIDENT,
+        "what fills cost, by symbol against 25 and 50 bps, the worst fills",
+        "athena.ops.analyses:slippage_analysis",
+        (
+            option("symbol", nargs="?", type=str.upper, default="", help="this symbol only"),
+            option("--days", type=whole, default=1, help="trading days, the latest ones; default: 1"),
+            option("--hours", type=float, default=0.0, help="only the last hours of venue time"),
+            *_RENDER,
+        ),
+    ),
+    Command(
+        "market-volatility",
+        INCIDENT,
+        "volatility, spread, volume and gaps against usual for this time of day",
+        "athena.ops.analyses:market_volatility",
+        (option("symbols", nargs="*", type=str.upper, help="default: what is held and configured"), *_RENDER),
     ),
     Command(
         "order-analysis",

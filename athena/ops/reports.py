@@ -22,12 +22,12 @@ from athena.playbooks.runner import PlaybookRun, run_playbook
 
 def daily_report(settings: Settings, arguments: argparse.Namespace) -> int:
     """Render the day's report; exit 0 when it reached its verdict, whatever that is, and 8 when it failed."""
-    return _run(settings, arguments, "daily_report", {"trading_date": arguments.date} if arguments.date else {})
+    return run(settings, arguments, "daily_report", {"trading_date": arguments.date} if arguments.date else {})
 
 
 def playbook(settings: Settings, arguments: argparse.Namespace) -> int:
     """Run one playbook headless with `-p key=value` parameters, all of them text that the playbook's schema reads."""
-    return _run(settings, arguments, find(arguments.name).name, _given(arguments.parameter))
+    return run(settings, arguments, find(arguments.name).name, _given(arguments.parameter))
 
 
 def playbooks(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -114,10 +114,11 @@ def reports(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _run(settings: Settings, arguments: argparse.Namespace, name: str, given: Mapping[str, object]) -> int:
+def run(settings: Settings, arguments: argparse.Namespace, name: str, given: Mapping[str, object]) -> int:
+    """Run a playbook, show what it came to and where its page is; exit 0 when it reached its verdict, else 8."""
     steps = _Progress(arguments.json)
     with steps:
-        run = run_playbook(
+        made = run_playbook(
             name,
             given,
             reports=settings.reports,
@@ -130,10 +131,10 @@ def _run(settings: Settings, arguments: argparse.Namespace, name: str, given: Ma
             email=arguments.email,
         )
     if arguments.json:
-        print(json.dumps(_as_json(run)))
+        print(json.dumps(_as_json(made)))
     else:
-        _show(run)
-    return run.exit_code
+        _show(made)
+    return made.exit_code
 
 
 class _Progress:

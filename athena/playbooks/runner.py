@@ -105,7 +105,8 @@ def run_playbook(
             f"reports cannot be written to {reports}: {error.strerror}.", "Free or mend the disk."
         ) from error
     try:
-        outcome = _work(playbook, values, folder, secrets.clean_environment(surroundings), progress)
+        passed = secrets.clean_environment(surroundings) | _system(settings, reports)
+        outcome = _work(playbook, values, folder, passed, progress)
         seconds = time.perf_counter() - begun
         struck = secrets.secret_values(surroundings, () if settings.venue == "simulator" else (settings.secret_key,))
         record = manifest.build(playbook, values, outcome, who, why, sequence, started_at, seconds)
@@ -157,6 +158,16 @@ def _extras(
         (folder / "mail.eml").write_bytes(bytes(mail.message(record, text, folder)))
         made["eml"] = publish.add(reports, record["playbook"], files["json"], folder / "mail.eml")
     return made
+
+
+def _system(settings: Settings, reports: Path) -> dict[str, str]:
+    """Which live system a kernel speaks of: it runs in another folder, and may have been given other settings."""
+    named = {"HOME": settings.home.resolve(), "REPORTS": reports.resolve(), "OPERATOR": settings.operator}
+    if settings.account:
+        named["ACCOUNT"] = settings.account
+    if settings.venue == "simulator":  # its address is loopback's, and no secret
+        named["SIMULATOR_URL"] = settings.simulator_url
+    return {f"ATHENA_{name}": str(value) for name, value in named.items()}
 
 
 def _work(

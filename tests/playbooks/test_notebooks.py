@@ -68,7 +68,7 @@ def test_acting_by_default_does_nothing_and_still_answers(paths, name, state):
     assert (paths[state].read_bytes() if before else None) == before
 
 
-# --------------------------------------------------------------------------------------------------------- trading halt
+# --- trading halt
 
 
 def halt(path, name="h-loss", **more):
@@ -121,7 +121,7 @@ def test_a_copy_of_a_journal_is_only_read(tmp_path):
         assert plan.act(dry_run=False, confirm=plan.phrase).state == "REFUSED"
 
 
-# ------------------------------------------------------------------------------------------------- analyses' thresholds
+# --- analyses' thresholds
 
 
 def fall(path, percent):
@@ -202,7 +202,7 @@ def test_a_what_if_replays_the_record_and_a_tight_limit_refuses_many(paths):
             playbook.assess(look(paths["busy"]), changes)
 
 
-# ----------------------------------------------------------------------------------------------------------- checklists
+# --- checklists
 
 
 def test_answers_are_journaled_once_and_tick_the_list_of_their_day(path):
@@ -266,7 +266,7 @@ def test_the_loss_limit_off_or_out_of_proportion_is_said(path):
     assert found(book("pre_market").assess(look(path)), check).verdict is Verdict.ATTENTION
 
 
-# ------------------------------------------------------------------------------------------------------------ incidents
+# --- incidents
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_the_portfolio_of_an_earlier_time_is_shown_beside_the_present(paths):
         book("data_recovery").assess(look(paths["busy"]), "yesterday")
 
 
-# ------------------------------------------------------------------------------------------------- a venue that answers
+# --- a venue that answers
 
 
 @pytest.fixture(scope="module")
@@ -378,3 +378,32 @@ def test_another_accounts_answers_are_not_taken_for_ours(venue):
     row = found(report, "venue say the same")
     assert row.verdict is Verdict.UNKNOWN
     assert "SIM-1" in row.reason
+
+
+# --- commands
+
+
+@pytest.mark.parametrize(
+    ("command", "title"),
+    [
+        (["drawdown"], "Drawdown"),
+        (["position-correlation", "--method", "pearson"], "Position correlation"),
+        (["slippage-analysis", "XOM", "--days", "2"], "Slippage"),
+        (["market-volatility", "AAPL", "XOM"], "Market conditions"),
+    ],
+)
+def test_a_command_of_the_playbooks_name_answers_in_the_terminal(paths, monkeypatch, capsys, command, title):
+    """Verdict first, tables below, the exit code is the verdict's; with --json the whole assessment."""
+    from athena.cli import main
+    from athena.ops.health import EXIT_CODES
+
+    monkeypatch.setenv("ATHENA_SIMULATOR_URL", "http://127.0.0.1:9")
+    home = ["--home", str(paths["busy"].parent.parent)]
+    code = main([*command, *home])
+    shown = capsys.readouterr().out
+    assert main([*command, *home, "--json"]) == code
+    told = json.loads(capsys.readouterr().out)
+    assert told["title"] == title
+    assert EXIT_CODES[Verdict(told["verdict"])] == code
+    assert shown.startswith(told["verdict"])
+    assert "next " in shown

@@ -226,15 +226,16 @@ class System:
         return f'<style>{style.CSS}</style><div class="athena"><div class="scroll"><table>{rows}</table></div></div>'
 
 
-def connect(journal: str = "", *, broker: Any = None) -> System:
+def connect(journal: str = "", *, settings: Settings | None = None, broker: Any = None) -> System:
     """The live system of a journal's path; "" is the settings' own. Never raises: what is wrong is its `problem`.
 
-    A path `<home>/<account>/journal.sqlite3` brings that home's settings with it. `broker` stands in for the venue.
+    A path `<home>/<account>/journal.sqlite3` brings that home's settings with it, unless `settings` are given. `broker`
+    stands in for the venue.
     """
     now = datetime.now(UTC)
     path = Path(journal).expanduser().resolve() if journal else None
     try:
-        settings = _settings(path)
+        settings = settings or _settings(path)
     except AthenaError as error:
         return System(
             path or Path(os.devnull), Settings(), now, f"The settings cannot be used: {error.message}", error.hint
