@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lab bench check health-check status emergency-stop clean
+.PHONY: help demo test soak lab bench check health-check status emergency-stop clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -14,6 +14,9 @@ demo: $(STAMP)  ## a trading day on the embedded simulator, with an incident, a 
 
 test: $(STAMP)  ## every test this machine can run; says what it skipped and why
 	@$(BIN)/python -m pytest $(ARGS)
+
+soak: $(STAMP)  ## a thousand kills at every place of the order path, thousands of simulated days (half an hour)
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 lab: $(STAMP)  ## JupyterLab on loopback
 	@$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=. $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)

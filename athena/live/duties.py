@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from athena.live.engine import Engine
 
 RECONCILE_SECONDS = 60.0
+OPEN_ORDERS_SECONDS = 15.0
 CANCEL_AGAIN_SECONDS = 5.0
 ASK_AGAIN_SECONDS = 10.0
 EQUITY_SECONDS_MIN = 0.5  # of machine time, when the venue's minutes fly
@@ -35,6 +36,7 @@ class Duties:
         self._day: date | None = None
         self._was_open = False
         self._minute: datetime | None = None
+        self._looked_at = float("-inf")
         self._equity_at = self._reconciled_at = self._asked_at = self._retried_at = 0.0
 
     @property
@@ -117,9 +119,17 @@ class Duties:
             self.unsure_since = datetime.now(UTC)
         engine.guard.on_broker_state(BrokerState.CONNECTED if engine.stopping else engine.broker.state)
 
+    def look_soon(self, why: str) -> None:
+        """Look at the venue in a moment, at most every ten seconds: a refusal there may concern every order."""
+        if self.monotonic - self._looked_at >= ASK_AGAIN_SECONDS:
+            self._looked_at = self.monotonic
+            self._engine.emit(Reconcile(why[:200], 0.5))
+
     def _look_again(self) -> None:
         engine, since = self._engine, self.monotonic - self._reconciled_at
         wait = ASK_AGAIN_SECONDS if self.connectivity_halted else self.reconcile_seconds
+        if any(order.answered and self.monotonic - order.known_at > ASK_AGAIN_SECONDS for order in engine.book):
+            wait = min(wait, OPEN_ORDERS_SECONDS)  # one whose end was never told would stay open until the next look
         if engine.broker.state is BrokerState.CONNECTED and since >= min(wait, self.reconcile_seconds):
             self._reconciled_at = self.monotonic
             engine.emit(Reconcile("periodic"))

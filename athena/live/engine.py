@@ -202,6 +202,8 @@ class Engine:
             self.follow_up(self.book.take(answer.order, None, "answer", answer.order.updated_at or self.clock.now()))
         elif answer.status is not None:
             self.conclude(answer.client_order_id, answer.status, answer.error)
+            if answer.status is OrderStatus.REJECTED:
+                self.duties.look_soon(f"rejected: {answer.error}")  # buying power, a blocked account: learn it
             if answer.status is OrderStatus.UNKNOWN:
                 self.resolve(self.book.get(answer.client_order_id))
 

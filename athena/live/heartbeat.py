@@ -73,7 +73,7 @@ class Heartbeat:
             "reconciled": None if last is None else last.ok,
             "positions_unsure_since": engine.duties.unsure_since,
             "failures": sorted(engine.crashes),
-            "problems": sorted(runner.keeper.problems.values()),
+            "problems": sorted(filter(None, [*runner.keeper.problems.values(), runner.watch.stale])),
             "guard": engine.guard.usage() if engine.guarded else {},
         }
 

@@ -189,7 +189,10 @@ class Reconciler:
         for order in look.open_orders:
             if engine.book.get(order.client_order_id) is None:  # final here, open there
                 name, theirs = order.client_order_id, order.status.value
-                ours = engine.book.order(name).status.value
+                row = engine.journal.one("SELECT status, updated_at FROM orders WHERE client_order_id = ?", (name,))
+                if row is None or row["updated_at"] > look.begun:
+                    continue  # it came to its end while we looked
+                ours = str(row["status"])
                 text = f"order {name} is {ours} in our books and open at the venue"
                 breaks.append(Break(Kind.ORPHAN, order.symbol, ours, theirs, text, difference=name))
         for tracked in engine.book.unanswered():

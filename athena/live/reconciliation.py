@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from athena.core.comparison import Kind
 from athena.errors import BrokerUnavailable
+from athena.journal.codec import to_text
 from athena.live.brokers.base import Broker
 from athena.model import ZERO, Account, CashFlow, Fill, Order, Position
 
@@ -42,6 +43,7 @@ class VenueLook:
     cash_flows: tuple[CashFlow, ...]
     fills_before: Mapping[str, int] = field(default_factory=dict)
     doubted: tuple[Order, ...] = ()
+    begun: str = ""  # machine time, as stored
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ async def take_look(
     for one by one. Fills are asked last, so that none before the positions is missed.
     """
     async with asyncio.timeout(LOOK_SECONDS_MAX):
-        before = dict(fills_seen())
+        before, begun = dict(fills_seen()), to_text(datetime.now(UTC))
         ours = set(answered_open())
         open_orders = await broker.get_orders("open")
         listed = {order.client_order_id for order in open_orders}
@@ -95,8 +97,9 @@ async def take_look(
             first = unreadable[0]
             raise BrokerUnavailable(f"{len(unreadable)} {what} of the venue cannot be read: {first.reason}.")
     return VenueLook(
-        account, tuple(positions), tuple(open_orders), looked_up, tuple(fills), tuple(flows), before, tuple(doubted)
-    )
+        account, tuple(positions), tuple(open_orders), looked_up, tuple(fills), tuple(flows), before, tuple(doubted),
+        begun,
+    )  # fmt: skip
 
 
 def compare_positions(ours: Mapping[str, Decimal], theirs: Iterable[Position], moving: set[str]) -> list[Break]:

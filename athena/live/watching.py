@@ -33,12 +33,13 @@ class StreamWatch:
         self._count, self._heard = -1, clock()
         self._asked = self._reconnected = float("-inf")
         self.reconnects, self.reason = 0, ""
+        self.stale = ""  # what is wrong with the market data though its stream is up
 
     async def look(self) -> None:
         """One look at both streams. Raises nothing for a venue that does not answer: that is seen elsewhere."""
         engine, now = self._engine, self._clock()
         if engine.market.count != self._count:
-            self._count, self._heard = engine.market.count, now
+            self._count, self._heard, self.stale = engine.market.count, now, ""
         is_open = engine.session.is_open(engine.clock.now())
         if engine.broker.state is not BrokerState.CONNECTED or not is_open:
             self._heard = now
@@ -68,7 +69,12 @@ class StreamWatch:
             return
         told = await engine.broker.get_quotes(sorted(known))
         newer = [symbol for symbol, quote in told.items() if quote.at > known[symbol].at]
-        if newer and engine.market.count == self._count:
+        if engine.market.count != self._count:
+            return
+        if not newer and not self.stale:
+            self.stale = f"no quote for {silent:.0f} s in an open session, and the venue has no newer ones"
+            engine.journal.append("note", {"text": f"{self.stale}: old quotes let no order pass"}, engine.clock.now())
+        if newer:
             await self.reopen(f"no quote for {silent:.0f} s, and the venue has newer ones of {', '.join(newer[:5])}")
 
     def _overdue(self, now: float) -> None:

@@ -21,7 +21,7 @@ from decimal import Decimal
 from typing import Any
 
 from athena.config import Settings
-from athena.errors import AthenaError, GuardError, ResumeRefused, SettingsError
+from athena.errors import AthenaError, GuardError, SettingsError
 from athena.journal.codec import decode, to_text
 from athena.journal.journal import Journal
 from athena.live.commands import engine_heartbeat, request_sync, require_engine
@@ -114,7 +114,7 @@ class Restart:
         """Enter a stage; what keeps it from being entered, or ""."""
         try:
             self._apply(stage)
-        except ResumeRefused as refused:
+        except GuardError as refused:  # the checklist, or a limit that needs a second person
             return str(refused)
         return ""
 
@@ -183,7 +183,7 @@ class Restart:
         return [Restriction(Scope.STRATEGY, name, Mode.HALTED) for name in others]
 
     def _apply(self, stage: str) -> None:
-        """Set what the stage needs, then lift what it does not. Raises ResumeRefused; then only the first was done."""
+        """Set what the stage needs, then lift what it does not. Raises GuardError; then only the first was done."""
         wanted, standing = self._wanted(stage), self._guard.halts()
         for one in wanted:
             if not any(one.is_(halt) for halt in standing):

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 from athena.simulator.server import ServerOptions, serve
@@ -15,6 +16,7 @@ if __name__ == "__main__":
     options = ServerOptions(
         port=int(port),
         keys={"SIMULATOR": "simulator-secret", "OTHER": "other-secret"},
+        opening_cash=Decimal(1_000_000),
         requests_per_minute=100_000,
         data_requests_per_minute=100_000,
         state_path=Path(state),

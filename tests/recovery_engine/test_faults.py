@@ -63,7 +63,7 @@ class Case(Trials):
                 ok = request_sync(journal, "reconcile", timeout=20).ok
                 found = self.differences(journal, final=True)
                 if ok and not found:
-                    return self.start()
+                    return
                 time.sleep(0.2)
         raise AssertionError(found or "the last reconciliation is not ok")
 
@@ -96,6 +96,7 @@ def state(stream, word):
 
 UNKNOWN, NOT_SENT, REJECTED = (updated(f'"status":"{word}"') for word in ("unknown", "not_sent", "rejected"))
 AFTER, BEFORE, ONCE = {"moment": "after"}, {"moment": "before"}, {"count": 1}
+ORDER_STREAM = {"stream": "trading"}
 CASES = {
     "slow answers": ([("latency", ORDERS | AFTER | ONCE | {"seconds": 0.8})], updated('"source":"answer"')),
     "hangs, taken": ([("hang", ORDERS | AFTER | ONCE)], UNKNOWN),
@@ -104,29 +105,28 @@ CASES = {
     "reset, not taken": ([("reset", ORDERS | BEFORE | ONCE)], NOT_SENT),
     "500, taken": ([("status", ORDERS | AFTER | ONCE | {"status": 500})], UNKNOWN),
     "504, not taken": ([("status", ORDERS | BEFORE | ONCE | {"status": 504})], NOT_SENT),
-    "429": ([("status", ORDERS | BEFORE | ONCE | {"status": 429})], NOT_SENT),
     "HTML, taken": ([("html", ORDERS | AFTER | ONCE)], UNKNOWN),
     "lookups fail too": (
         [("reset", ORDERS | AFTER | ONCE), ("status", {"path": "/v2/orders:by*", "status": 500, "count": 6})], UNKNOWN,
     ),
-    "fills never told": ([("message_drop", {"stream": "trading", "event": "fill", "count": 2})], repaired("missing fill")),
-    "told twice": ([("message_duplicate", {"stream": "trading", "count": 20})], updated('"source":"stream"')),
-    "told late": ([("message_delay", {"stream": "trading", "count": 5, "seconds": 0.5})], updated('"source":"stream"')),
+    "fills never told": ([("message_drop", ORDER_STREAM | {"event": "fill", "count": 4})], repaired("missing fill")),
+    "told twice": ([("message_duplicate", ORDER_STREAM | {"count": 20})], updated('"source":"stream"')),
+    "told late": ([("message_delay", ORDER_STREAM | {"count": 5, "seconds": 0.5})], updated('"source":"stream"')),
     "told out of order": (
-        [("message_reorder", {"stream": "trading", "count": 5, "seconds": 0.5})], updated('"source":"stream"'),
+        [("message_reorder", ORDER_STREAM | {"count": 5, "seconds": 0.5})], updated('"source":"stream"'),
     ),
-    "words unheard of": ([("message_unknown", {"stream": "trading", "count": 2})], updated('"source":"reconciliation"')),
-    "torn frames": ([("message_malformed", {"stream": "trading", "count": 2})], noted("unreadable")),
+    "words unheard of": ([("message_unknown", ORDER_STREAM | {"count": 2})], noted("unreadable")),
+    "torn frames": ([("message_malformed", ORDER_STREAM | {"count": 2})], state("trading", "reconnecting")),
     "streams dropped": ([("stream_drop", {})], state("trading", "reconnecting")),
     "orders refused at the handshake": (
-        [("stream_refuse", {"stream": "trading", "lasts_seconds": 2}), ("stream_drop", {"stream": "trading"})],
+        [("stream_refuse", ORDER_STREAM | {"lasts_seconds": 2}), ("stream_drop", ORDER_STREAM)],
         state("trading", "error"),
     ),
     "the venue restarts its streams": ([("stream_restart", {"lasts_seconds": 1.5})], state("trading", "reconnecting")),
-    "orders dead, no pong": ([("stream_mute", {"stream": "trading", "pings": False})], state("trading", "reconnecting")),
-    "orders mute, pings answered": ([("stream_mute", {"stream": "trading"})], noted("the streams are opened anew")),
+    "orders dead, no pong": ([("stream_mute", ORDER_STREAM | {"pings": False})], state("trading", "reconnecting")),
+    "orders mute, pings answered": ([("stream_mute", ORDER_STREAM)], noted("the streams are opened anew")),
     "data mute, pings answered": ([("stream_mute", {"stream": "data"})], noted("the venue has newer ones")),
-    "data stale, trading works": ([("data_stale", {})], lambda case: case.events("order.refused", "QUOTE_STALE")),
+    "data stale, trading works": ([("data_stale", {})], noted("the venue has no newer ones")),
     "trading stale, data works": ([("trading_stale", {})], repaired("missing fill")),
     "a cancel races a fill": ([("cancel_race", {"count": 1})], updated('"status":"pending_cancel"')),
     "a trade busted": ([("trade_bust", {})], noted("trade_bust", "corrected by events")),
@@ -147,6 +147,8 @@ CASES = {
 def test_whatever_the_venue_does_athena_knows_the_truth_again(case, name):
     """The fault leaves its evidence in the journal, and the books agree once it is over; nothing was sent twice."""
     faults, evidence = CASES[name]
+    case.lift()
+    case.start()
     for kind, fields in faults:
         case.lay(kind, **fields)
     wait_for(lambda: evidence(case), f"the evidence of '{name}'", SECONDS)

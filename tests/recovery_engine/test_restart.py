@@ -1,4 +1,4 @@
-"""`athena gradual-restart`: stages that are entered, held, failed and fallen back from, on a session in this process."""
+"""`athena gradual-restart`: stages entered, held, failed and fallen back from, on a session in this process."""
 
 import json
 from decimal import Decimal
@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from athena.errors import GuardError
-from athena.live import execution_guard
+from athena.live import guard_resuming
 from athena.live.execution_guard import ExecutionGuard
 from athena.model import Mode, Origin, Scope
 from athena.ops.restart import OWNER, Restart
@@ -25,7 +25,8 @@ class Half(Restart):
 @pytest.fixture
 def trading(tmp_path, monkeypatch):
     made = Trading(tmp_path)
-    monkeypatch.setattr(execution_guard.ExecutionGuard, "_reconcile", lambda guard, journal: made.look("resume"))
+    # No desk serves commands in a session by hand: what the engine would do when asked is done here.
+    monkeypatch.setattr(guard_resuming, "reconcile_now", lambda journal: made.look("resume"))
     yield made
     made.close()
 
@@ -33,6 +34,8 @@ def trading(tmp_path, monkeypatch):
 def beat(trading, **more):
     facts = {"state": "running", "strategies": {"scripted": ["AAPL"], "other": ["MSFT"]}, "failures": []}
     trading.journal.heartbeat("engine", facts | more, trading.clock.now())
+    streams = {"streams": {"trading": "connected", "data": "connected"}, "state": "connected"}
+    trading.journal.heartbeat("broker", streams | {"clock_skew_seconds": 0.0}, trading.clock.now())
 
 
 def restart(trading):
