@@ -10,6 +10,7 @@ from collections import deque
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
+from athena.live.guard_symbol import OpenOrder, SymbolBook
 from athena.model import (
     NEW_YORK,
     ZERO,
@@ -19,7 +20,6 @@ from athena.model import (
     Order,
     OrderIntent,
     OrderStatus,
-    OrderType,
     Purpose,
     Quote,
     Side,
@@ -27,58 +27,11 @@ from athena.model import (
     trading_date,
 )
 
+__all__ = ["Book", "OpenOrder", "SymbolBook"]
+
 VOLUME_WINDOW = timedelta(minutes=5)
 _DUST_DOLLARS = Decimal(100)  # below this measured notional an order's slippage judges nothing
 _RATE_BOUND = 100_001
-
-
-class OpenOrder:
-    """An order that may still change the position: what is left of it, and the price it could trade at."""
-
-    __slots__ = (
-        "applied",
-        "client_order_id",
-        "limit_price",
-        "quantity",
-        "remaining",
-        "side",
-        "status",
-        "strategy",
-        "type",
-    )
-
-    def __init__(
-        self, client_order_id: str, strategy: str, side: Side, quantity: Decimal, type_: OrderType,
-        limit_price: Decimal | None, applied: Decimal = ZERO, status: OrderStatus = OrderStatus.INTENDED,
-    ) -> None:  # fmt: skip
-        self.client_order_id, self.strategy, self.side, self.type = client_order_id, strategy, side, type_
-        self.limit_price, self.quantity, self.status = limit_price, quantity, status
-        self.applied = applied  # filled, by executions taken in
-        self.remaining = ZERO  # counted in its symbol's book
-
-
-class SymbolBook:
-    """One symbol: shares held, what open orders may add or take, its quote, its day, its share of the totals."""
-
-    __slots__ = (
-        "ask", "average_price", "bid", "buys", "identical", "limit_orders_only", "mark", "open", "position", "quote_at",
-        "recent", "sells", "share", "symbol", "volume", "volumes", "worst",
-    )  # fmt: skip
-
-    def __init__(self, symbol: str) -> None:
-        self.symbol = symbol
-        self.position = self.average_price = ZERO
-        self.buys = self.sells = ZERO  # shares of open orders
-        self.worst = ZERO  # the largest |position| that open orders could still lead to
-        self.bid = self.ask = self.mark = ZERO
-        self.quote_at: datetime | None = None  # None: no usable quote, and only exits may pass
-        self.share = (ZERO, ZERO, ZERO, ZERO)  # of the totals: value, gross, net if buys fill, net if sells fill
-        self.open: dict[str, OpenOrder] = {}
-        self.limit_orders_only = False
-        self.recent: deque[tuple[datetime, OrderIntent]] = deque(maxlen=1024)
-        self.identical: dict[str, tuple[Side, Decimal, int]] = {}  # by strategy: its last filled order, and how often
-        self.volume = ZERO
-        self.volumes: deque[tuple[datetime, Decimal]] = deque()
 
 
 class Book:
@@ -161,7 +114,7 @@ class Book:
         if book.quote_at is not None and quote.at < book.quote_at:
             return  # late: the newer one stands
         bid, ask = quote.bid, quote.ask
-        if not 0 < bid <= ask:
+        if not (bid.is_finite() and ask.is_finite() and 0 < bid <= ask):  # comparing a NaN would raise
             book.quote_at = None
             return
         book.bid, book.ask, book.quote_at = bid, ask, quote.at
@@ -170,6 +123,9 @@ class Book:
             self.restate(book)
 
     def trade(self, trade: Trade) -> None:
+        """A print: its size counts for the window's volume; one without a size counts for nothing."""
+        if not trade.size.is_finite():
+            return
         book = self.of(trade.symbol)
         book.volumes.append((trade.at, trade.size))
         book.volume += trade.size

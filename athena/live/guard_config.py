@@ -14,7 +14,7 @@ from athena.errors import GuardError
 from athena.live.limits import LIMITS, Value, _nearest, show
 
 if TYPE_CHECKING:
-    from athena.live.execution_guard import ExecutionGuard
+    from athena.live.guard_handle import GuardHandle
 
 
 class LimitValue(Decimal):
@@ -56,7 +56,7 @@ class GuardConfig:
 
     __slots__ = ("_guard", "_target")
 
-    def __init__(self, guard: ExecutionGuard, target: str = "") -> None:
+    def __init__(self, guard: GuardHandle, target: str = "") -> None:
         object.__setattr__(self, "_guard", guard)
         object.__setattr__(self, "_target", target)
 

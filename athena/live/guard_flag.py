@@ -25,6 +25,8 @@ from athena.errors import GuardError
 SIZE = 4096
 H, R, L, E, S = 8, 16, 24, 32, 40  # indices of 8-byte words, 64 bytes apart: one word per cache line
 LEASE_SECONDS = 2.0
+_OWNER_AT, _OWNER_BYTES = SIZE // 2, SIZE // 2 - 1  # where the file says whose it is: the journal's path
+_SWEPT_MOST = 64
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # macOS's monotonic clock counts sleep as well
 
@@ -63,7 +65,13 @@ class GuardFlag:
     @classmethod
     def open(cls, journal_path: Path) -> GuardFlag:
         """Map the flag that belongs to a journal, creating it (refusing) when there is none. Raises GuardError."""
-        return cls(flag_path(journal_path))
+        path = flag_path(journal_path)
+        fresh = not path.exists()
+        flag = cls(path)
+        if fresh:
+            os.pwrite(flag._descriptor, os.fsencode(os.path.realpath(journal_path))[:_OWNER_BYTES], _OWNER_AT)
+            _sweep(path)
+        return flag
 
     def allows(self, now_ns: int | None = None) -> bool:
         """True only if the latest halt is acknowledged and the guardian's lease stands."""
@@ -123,6 +131,21 @@ def flag_path(journal_path: Path) -> Path:
         folder = Path(tempfile.gettempdir())
     digest = blake2b(os.fsencode(os.path.realpath(journal_path)), digest_size=8).hexdigest()
     return folder / f"athena-{uid}" / f"{digest}-{_boot_id()}.flag"
+
+
+def _sweep(own: Path) -> None:
+    """Remove the other flags whose journal is gone and that no engine vouches for; at most a few, and never raising."""
+    try:
+        found = [e.path for e in os.scandir(own.parent) if e.name.endswith(".flag") and e.name != own.name]
+        for path in found[:_SWEPT_MOST]:
+            with open(path, "rb") as file:
+                content = file.read(SIZE)
+            owner = content[_OWNER_AT : _OWNER_AT + _OWNER_BYTES].rstrip(b"\0")
+            lease = int.from_bytes(content[8 * L : 8 * L + 8], sys.byteorder)
+            if owner and lease < boottime_ns() and not os.path.lexists(owner):
+                os.unlink(path)
+    except OSError:
+        pass  # it is only tidiness
 
 
 def claim_engine(journal_path: Path) -> int:

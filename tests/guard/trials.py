@@ -19,6 +19,7 @@ from pathlib import Path
 from athena.config import Settings
 from athena.errors import AthenaError
 from athena.journal import Journal
+from athena.live import guard_gate, guard_load, guard_resuming, guardian  # noqa: F401  # once, and not in every fork
 from athena.live.execution_guard import ExecutionGuard
 from athena.live.guard_flag import GuardFlag, H, R, boottime_ns
 from athena.live.guard_halting import adopt, finish_resume
