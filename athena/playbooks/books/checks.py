@@ -26,7 +26,7 @@ def engine(system: System) -> Finding:
     check, rule = "Is the engine alive?", f"a heartbeat within {STALE_SECONDS:.0f} s"
     age, details = system.heartbeat()
     if system.alive:
-        return Finding(check, OK, f"{details.get('mode', 'running')}, pid {details['pid']}", rule, inputs={"age": age})
+        return Finding(check, OK, system.engine_words, rule, inputs={"age": age})
     at_risk = exposed(system)
     words = system.engine_words
     if not at_risk:
