@@ -288,6 +288,7 @@ class Runner:
         engine.duties.write_equity(engine.clock.now())
         with suppress(AthenaError, TimeoutError):
             await asyncio.wait_for(engine.broker.close(), 1.0)
+        engine.guard.gate.tell_refusals(all_=True)  # so that the goodbye is the last word
         engine.journal.append("engine.stopped", {"reason": self._stop_reason}, engine.clock.now())
         self.keeper.last_head()
         self.heartbeat.beat("stopped")
