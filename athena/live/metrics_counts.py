@@ -67,8 +67,10 @@ class Counts:
                 self.orders[OrderStatus.REFUSED.value] += 1  # not by its id: a refused duplicate has another's
                 self.refused[_rule(facts["code"])] += 1
                 self.violations[_rule(facts["code"])] += 1
-            case "violation":
-                self.violations[_rule(facts["code"])] += 1
+            case "violation":  # with `times` it is refusals alike that were not journaled one by one
+                times = facts.get("times")
+                self.violations[_rule(facts["code"])] += times or 1
+                self.refused[_rule(facts["code"])] += times or 0
             case "halt.set":
                 self.halts[facts["origin"]] += 1
 

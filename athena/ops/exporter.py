@@ -89,7 +89,8 @@ class MetricsSummary(dict[str, Any]):
     """Figures by name. Prints as lines, shows as a table in a notebook and in rich."""
 
     def lines(self) -> list[tuple[str, str]]:
-        return [(name.replace("_", " "), _words(value)) for name, value in self.items()]
+        """Name and value in words, "unknown" for None."""
+        return [(name.replace("_", " "), _words(name, value)) for name, value in self.items()]
 
     def __str__(self) -> str:
         return "\n".join(f"{name:<28} {value}" for name, value in self.lines())
@@ -192,13 +193,13 @@ def _quantile(buckets: dict[tuple[tuple[str, str], ...], float], share: float) -
     return None
 
 
-def _words(value: Any) -> str:
+def _words(name: str, value: Any) -> str:
     if value is None:
         return "unknown"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.2f}"
+        return f"{value:,.2f}" if name.endswith("dollars") else f"{value:,.4g}"
     if isinstance(value, dict):
         return ", ".join(f"{name} {count}" for name, count in value.items()) or "none"
     return str(value)

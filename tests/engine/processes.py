@@ -67,11 +67,11 @@ class Desk:
 
     def start(self, *options, **environment):
         """A new engine process, not waited for."""
-        variables = {"ATHENA_HOME": str(self.home), "ATHENA_SIMULATOR_URL": self.url, **environment}
+        names = {"ATHENA_HOME": str(self.home), "ATHENA_SIMULATOR_URL": self.url, "ATHENA_METRICS_PORT": "0"}
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("ATHENA_", "APCA_"))}
         engine = subprocess.Popen(
             [sys.executable, "-m", "athena.cli", "engine", *options],
-            env=kept | variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=kept | names | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.engines.append(engine)
         return engine

@@ -78,7 +78,7 @@ def samples(text):
 def trading(tmp_path_factory):
     """An engine that trades against a simulator, its metrics on a free port; and that page's address."""
     with desk(tmp_path_factory.mktemp("desk")) as live:
-        engine = live.start(ATHENA_METRICS_PORT="0")
+        engine = live.start()
         ready(engine)
         resume(live)
         wait_for(lambda: len(live.posts()) > 10, "orders")
@@ -198,7 +198,7 @@ def test_counts_agree_with_the_journals_tables(trading):
             counts = Counts(0)
             counts.catch_up(journal)
             orders = dict(tuple(r) for r in journal.query("SELECT status, COUNT(*) FROM orders GROUP BY status"))
-            rules = dict(tuple(r) for r in journal.query("SELECT code, COUNT(*) FROM violations GROUP BY code"))
+            rules = dict(tuple(r) for r in journal.query("SELECT code, SUM(times) FROM violations GROUP BY code"))
             fills = journal.one("SELECT COUNT(*) FROM fills WHERE bid IS NOT NULL AND ask IS NOT NULL")[0]
             ended = {k: v for k, v in orders.items() if k in ENDINGS}
             same = (ended, rules, fills) == (+counts.orders, +counts.violations, sum(counts.slippage))
@@ -298,6 +298,18 @@ def test_the_sum_of_slippage_never_falls_and_both_signs_are_kept_apart(tmp_path)
     assert sums == sorted(sums)
     assert (counts.paid_bps, counts.saved_bps, sum(counts.slippage)) == (pytest.approx(50), pytest.approx(20), 5)
     assert counts.mean_slippage_bps == pytest.approx(6)
+
+
+def test_refusals_journaled_together_count_as_many_as_they_are(tmp_path):
+    """A strategy that keeps asking is one line with a number in the journal, and that number in the metrics."""
+    line = {"code": "GUARD_HALTED", "message": "again", "symbol": "AAPL", "strategy": "s", "observed": "", "action": ""}
+    with Journal.open(tmp_path / "j.sqlite3", "test") as journal:
+        journal.append("violation", {**line, "limit_value": "", "times": 40})
+        journal.append("violation", {**line, "code": "from a newer Athena", "limit_value": ""})
+        counts = Counts(0)
+        counts.catch_up(journal)
+    assert +counts.violations == {"GUARD_HALTED": 40, "UNKNOWN": 1}
+    assert +counts.refused == {"GUARD_HALTED": 40}
 
 
 def test_labels_are_from_a_closed_set_whatever_is_in_the_path():
