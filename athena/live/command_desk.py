@@ -58,7 +58,12 @@ class CommandDesk:
         return connected, {"message": f"the broker is {state}", "connected": connected}
 
     async def _subscribe(self, _: str, arguments: Mapping[str, Any]) -> Result:
-        await self._runner.subscribe(str(symbol).upper() for symbol in arguments["symbols"])
+        asked = [str(symbol).upper() for symbol in arguments["symbols"]]
+        new = [symbol for symbol in asked if symbol not in self._runner.subscribed]
+        unknown = [symbol for symbol in new if await self._engine.broker.get_asset(symbol) is None]
+        if unknown:
+            return False, {"message": f"the venue knows no {', '.join(unknown)}; nothing was changed"}
+        await self._runner.subscribe(asked)
         names = sorted(self._runner.subscribed)
         return True, {"message": f"streaming {', '.join(names)}", "symbols": names}
 

@@ -12,11 +12,10 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from athena.errors import AthenaError, EngineNotRunning
+from athena.errors import AthenaError, EngineNotRunning, did_you_mean
 
 if TYPE_CHECKING:
     from athena.journal.journal import Journal
@@ -122,8 +121,7 @@ def request_sync(
 
 def _ask(journal: Journal, name: str, arguments: dict[str, Any], timeout: float) -> tuple[str, float]:
     if name not in COMMANDS:
-        near = get_close_matches(name, COMMANDS, 1, 0.5)
-        raise AthenaError(f"'{name}' is not a command of the engine.", f"Did you mean {near[0]}?" if near else "")
+        raise AthenaError(f"'{name}' is not a command of the engine.", did_you_mean(name, COMMANDS))
     for needed in COMMANDS[name]:
         if not arguments.get(needed):
             raise AthenaError(f"{name} needs {needed}.")

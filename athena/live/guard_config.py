@@ -10,8 +10,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from athena.errors import GuardError
-from athena.live.limits import LIMITS, Value, _nearest, show
+from athena.errors import GuardError, did_you_mean
+from athena.live.limits import LIMITS, Value, show
 
 if TYPE_CHECKING:
     from athena.live.guard_handle import GuardHandle
@@ -68,13 +68,13 @@ class GuardConfig:
 
     def __getattr__(self, name: str) -> Any:
         if name not in LIMITS:
-            raise AttributeError(f"'{name}' is not a limit{_nearest(name)}")
+            raise AttributeError(f"'{name}' is not a limit. {did_you_mean(name, LIMITS)}".rstrip())
         value = self._guard.limits()[name] if not self._target else self._guard.limits(self._target)[name]
         return LimitValue(value) if isinstance(value, Decimal) else value
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in LIMITS:
-            raise GuardError(f"'{name}' is not a limit{_nearest(name)}.", "`guard.config` lists them.")
+            raise GuardError(f"'{name}' is not a limit.", did_you_mean(name, LIMITS, "guard.config lists them."))
         self._guard.set_limit(name, value, target=self._target, reason="guard.config")
 
     def __dir__(self) -> list[str]:

@@ -12,7 +12,7 @@ from decimal import ROUND_FLOOR, Decimal, InvalidOperation
 from itertools import pairwise
 from typing import Any
 
-from athena.errors import GuardError
+from athena.errors import GuardError, did_you_mean
 from athena.live.limit_table import ASCENDING, LIMITS, OF_A_TARGET, SUFFIXES, Limit, Unit, Value
 
 __all__ = [
@@ -36,7 +36,7 @@ def parse(name: str, value: Any, *, target: str = "") -> Value:
     """The limit's value in its type; raises GuardError naming the limit, the value and what is accepted."""
     limit = LIMITS.get(name)
     if limit is None:
-        raise GuardError(f"'{name}' is not a limit{_nearest(name)}.", "`athena limits` lists them.")
+        raise GuardError(f"'{name}' is not a limit.", did_you_mean(name, LIMITS, "athena limits lists them."))
     _check_target(limit, target)
     if value is None or (isinstance(value, str) and value.strip().lower() in {"off", "none"}):
         if limit.optional:
@@ -191,10 +191,3 @@ def _accepted(limit: Limit) -> str:
         if isinstance(limit.high, Decimal)
         else f"It is {whole} from {limit.low} to {limit.high}{off}."
     )
-
-
-def _nearest(name: str) -> str:
-    from difflib import get_close_matches
-
-    found = get_close_matches(name, list(LIMITS), 1, 0.6)
-    return f"; did you mean '{found[0]}'?" if found else ""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from athena.analysis.assessment import Verdict
 from athena.config import Settings
-from athena.errors import AthenaError, BrokerError, JournalError, SettingsError
+from athena.errors import AthenaError, BrokerError, GuardError, JournalError, SettingsError
 from athena.journal.journal import Journal
 from athena.live.brokers.base import BrokerHealth
 
@@ -79,16 +79,31 @@ def check_brokers(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def validate_strategies(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Check every configured strategy, its symbols at the venue too; exit 2 when one would not start."""
+    """Check strategies, first limits and symbols as a start would; exit 2 when one is wrong, 12 when one is unknown."""
     from athena.live.strategies import validate_strategies as validate
 
-    found = [*validate(settings), _symbols(settings)]
-    wrong = [finding for finding in found if not finding.ok]
+    found = [*validate(settings), _first_limits(settings), _symbols(settings)]
     if arguments.json:
         print(json.dumps([asdict(finding) for finding in found], default=str))
     for finding in found if not arguments.json else ():
-        print(f"{'ok   ' if finding.ok else 'WRONG'}  {finding.strategy:<16} {finding.message}")
-    return 2 if wrong else 0
+        word = "?    " if not finding.checked else "ok   " if finding.ok else "WRONG"
+        print(f"{word}  {finding.strategy:<16} {finding.message} {finding.hint}".rstrip())
+    if any(finding.checked and not finding.ok for finding in found):
+        return 2
+    return 0 if all(finding.checked for finding in found) else EXIT_CODES[Verdict.UNKNOWN]
+
+
+def _first_limits(settings: Settings) -> Finding:
+    """Whether the settings' [limits] could be set."""
+    from athena.live.limits import parse
+    from athena.live.strategies import Finding
+
+    try:
+        for name, value in settings.limits.items():
+            parse(name, value)
+    except GuardError as error:
+        return Finding("limits", False, error.message, error.hint)
+    return Finding("limits", True, f"{len(settings.limits)} in the settings")
 
 
 def _symbols(settings: Settings) -> Finding:
@@ -100,9 +115,10 @@ def _symbols(settings: Settings) -> Finding:
     try:
         wrong = asyncio.run(wrong_symbols(AlpacaBroker.get_instance(settings), settings, make_strategies(settings)))
     except BrokerError as error:
-        return Finding("symbols", True, f"NOT CHECKED, the venue was not asked: {error.message}", error.hint)
+        told = f"not checked, the venue did not answer: {error.message}"
+        return Finding("symbols", True, told, error.hint, checked=False)
     except SettingsError as error:
-        return Finding("symbols", True, f"NOT CHECKED: {error.message}")
+        return Finding("symbols", True, f"not checked: {error.message}", checked=False)
     told = "; ".join(map(str, wrong)) or "every configured symbol is tradable at the venue"
     return Finding("symbols", not wrong, told, "Mend athena.toml." if wrong else "")
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 
-from athena.errors import SettingsError
+from athena.errors import SettingsError, did_you_mean
 
 Value = str | int | float | bool
 
@@ -41,8 +40,7 @@ class Parameter:
         except (ValueError, TypeError):
             raise SettingsError(f"{self.name} is {value!r}; it takes {self.kind}.", self.doc + ".") from None
         if self.choices and taken not in self.choices:
-            near = get_close_matches(str(value), self.choices, 1)
-            hint = f"Did you mean '{near[0]}'?" if near else ""
+            hint = did_you_mean(str(value), self.choices)
             raise SettingsError(f"{self.name} is {value!r}; it is one of {', '.join(self.choices)}.", hint)
         return taken
 
@@ -52,8 +50,7 @@ def check(parameters: Iterable[Parameter], given: Mapping[str, object]) -> dict[
     known = {parameter.name: parameter for parameter in parameters}
     for name in given:
         if name not in known:
-            near = get_close_matches(name, known, 1, 0.5)
-            hint = f"Did you mean '{near[0]}'?" if near else f"It takes: {', '.join(known) or 'none'}."
+            hint = did_you_mean(name, known, f"It takes: {', '.join(known) or 'none'}.")
             raise SettingsError(f"'{name}' is not a parameter of this playbook.", hint)
     return {name: p.read(given[name]) if name in given else p.default for name, p in known.items()}
 

@@ -51,7 +51,7 @@ def test_bad_value_names_the_limit_and_its_bounds(name: str, value: Any) -> None
 
 def test_unknown_limit_suggests_the_nearest() -> None:
     """A slip of the pen is answered with the name that was meant."""
-    with pytest.raises(GuardError, match="did you mean 'max_daily_loss_dollars'"):
+    with pytest.raises(GuardError, match="Did you mean 'max_daily_loss_dollars'"):
         parse("max_dayly_loss_dollars", 1)
 
 
@@ -110,7 +110,7 @@ def test_config_values_take_floats_exactly(handle: ExecutionGuard) -> None:
     ):
         assert isinstance(result, Decimal)
         assert result == D(expected)
-    with pytest.raises(AttributeError, match="did you mean"):
+    with pytest.raises(AttributeError, match="Did you mean"):
         _ = handle.config.max_position_per_symbol_dolars
     with pytest.raises(GuardError, match="not a limit"):
         handle.config.nonsense = 1

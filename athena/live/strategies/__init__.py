@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from athena.config import Settings, StrategySettings
-from athena.errors import SettingsError
+from athena.errors import SettingsError, did_you_mean
 from athena.live.strategies.base import Context, Strategy, parameters_from
 from athena.live.strategies.mean_reversion import MeanReversion, MeanReversionParameters
 from athena.live.strategies.momentum import Momentum, MomentumParameters
@@ -25,12 +24,16 @@ STRATEGY_REGISTRY: dict[str, tuple[Callable[..., Strategy], type[Any]]] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of `validate_strategies`: a strategy, whether it may run, and what was found."""
+    """One line of `validate_strategies`: what was looked at, whether it may run, and what was found.
+
+    `checked` is False where it could not be looked at: then `ok` says nothing.
+    """
 
     strategy: str
     ok: bool
     message: str
     hint: str = ""
+    checked: bool = True
 
 
 def make_strategies(settings: Settings) -> tuple[Strategy, ...]:
@@ -81,8 +84,7 @@ def _tables(settings: Settings) -> tuple[StrategySettings, ...]:
 
 def _make(table: StrategySettings) -> Strategy:
     if table.kind not in STRATEGY_REGISTRY:
-        near = get_close_matches(table.kind, STRATEGY_REGISTRY, 1, 0.5)
-        hint = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(STRATEGY_REGISTRY)}."
+        hint = did_you_mean(table.kind, STRATEGY_REGISTRY, f"Known: {', '.join(STRATEGY_REGISTRY)}.")
         raise SettingsError(f"strategy {table.name}: '{table.kind}' is not a kind.", hint)
     if not table.symbols:
         raise SettingsError(f"strategy {table.name} has no symbols.")

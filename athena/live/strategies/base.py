@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from datetime import date, datetime
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import Any, Protocol, TypeVar
 
-from athena.errors import SettingsError
+from athena.errors import SettingsError, did_you_mean
 from athena.model import ZERO, Fill, OrderIntent, OrderType, Quote, Side
 
 
@@ -100,8 +99,7 @@ def parameters_from(kind: type[P], given: Mapping[str, Any], strategy: str) -> P
     values: dict[str, Any] = {}
     for name, value in given.items():
         if name not in known:
-            near = get_close_matches(name, known, 1, 0.5)
-            hint = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(sorted(known))}."
+            hint = did_you_mean(name, known, f"Known: {', '.join(sorted(known))}.")
             raise SettingsError(f"strategy {strategy}: '{name}' is not a parameter.", hint)
         values[name] = _typed(value, str(known[name].type), f"strategy {strategy}: {name}")
     missing = [f.name for f in known.values() if f.default is MISSING and f.name not in values]
