@@ -88,7 +88,7 @@ class GuardStatus:
 def read_status(flag: GuardFlag, journal: Journal, account: str, venue: str, book: Book | None) -> GuardStatus:
     """Assemble the status from the flag, the journal and, in the engine's process, its own book."""
     rules = Rules.load(journal)
-    heard, usage, alive = _engine(journal)
+    heard, usage, alive, safe = _engine(journal)
     passes = flag.allows()
     running = alive and flag.lease_seconds > 0
     if book is not None:
@@ -101,7 +101,7 @@ def read_status(flag: GuardFlag, journal: Journal, account: str, venue: str, boo
     mode = Mode.HALTED if halted else rules.mode
     row = journal.one("SELECT COALESCE(SUM(times), 0) FROM violations WHERE trading_date = ?", (usage.get("day", ""),))
     return GuardStatus(
-        account, venue, mode, passes and rules.mode is Mode.ACTIVE, _why(passes, halted, rules, running), heard,
+        account, venue, mode, passes and rules.mode is Mode.ACTIVE, _why(passes, halted, rules, running, safe), heard,
         running, round(max(0.0, flag.lease_seconds), 3), rules.epoch, rules.halts, _lines(rules, usage),
         Decimal(usage["pnl"]) if usage.get("pnl") else None, row[0] if row else 0, datetime.now(UTC),
     )  # fmt: skip
@@ -129,9 +129,9 @@ def usage_of(book: Book) -> dict[str, str]:
     return {name: used for name, used in usage.items() if used}
 
 
-def _why(passes: bool, halted: bool, rules: Rules, running: bool) -> str:
+def _why(passes: bool, halted: bool, rules: Rules, running: bool, safe: bool) -> str:
     if passes and rules.mode is Mode.ACTIVE:
-        return "orders pass"
+        return "the guard lets orders pass, but the engine is in SAFE MODE and makes none" if safe else "orders pass"
     if halted and rules.mode is not Mode.HALTED:
         return "orders refused: the flag is halted, by a halt or a resume that is not finished"
     if rules.mode is not Mode.ACTIVE:
@@ -144,16 +144,16 @@ def _why(passes: bool, halted: bool, rules: Rules, running: bool) -> str:
     )
 
 
-def _engine(journal: Journal) -> tuple[str, dict[str, str], bool]:
+def _engine(journal: Journal) -> tuple[str, dict[str, str], bool, bool]:
     row = journal.one("SELECT pid, at, details FROM heartbeats WHERE component = 'engine'")
     if row is None:
-        return "never ran on this journal", {}, False
+        return "never ran on this journal", {}, False, False
     at = datetime.fromisoformat(row["at"])
     details = json.loads(row["details"])
     age = (datetime.now(UTC) - at).total_seconds()
     alive = age <= STALE_SECONDS and details.get("state") != "stopped"
     text = f"running, pid {row['pid']}" if alive else f"not running, last heartbeat {at.astimezone():%Y-%m-%d %H:%M:%S}"
-    return text, dict(details.get("guard") or {}), alive
+    return text, dict(details.get("guard") or {}), alive, alive and bool(details.get("safe_mode"))
 
 
 def _lines(rules: Rules, usage: dict[str, str]) -> tuple[LimitLine, ...]:
