@@ -62,7 +62,9 @@ class GuardStatus:
             f"day's P&L: {pnl}   violations today: {self.violations_today}",
         ]
         lines += [f"  halt   {halt}" for halt in self.halts] or ["  no halts"]
-        lines += [f"  limit  {line}" for line in self.limits if line.ratio is not None or line.target]
+        always = "max_daily_loss_dollars"  # the one that ends the day; shown although nothing is measured yet
+        shown = (line for line in self.limits if line.ratio is not None or line.target or line.name == always)
+        lines += [f"  limit  {line}" for line in shown]
         return "\n".join(lines)
 
     __repr__ = __str__
