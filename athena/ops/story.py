@@ -123,7 +123,7 @@ class Story:
         if result.returncode not in {0, 10, 11}:
             raise AthenaError(f"the report failed: {result.stderr.strip() or result.stdout.strip()}")
         told = json.loads(result.stdout)
-        self.page = Path(told["html"])
+        self.page = Path(told["html"]).with_name("daily_report.html")
         self._told(f"daily report in {time.monotonic() - began:.1f} s: [bold]{told['verdict']}[/]. {told['reason']}")
 
     def point_onwards(self) -> None:
