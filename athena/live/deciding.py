@@ -15,6 +15,8 @@ from athena.model import OrderIntent, Quote, trading_date
 if TYPE_CHECKING:
     from athena.journal.journal import Journal
 
+PAUSE_SECONDS, PAUSE_SECONDS_MAX = 1.0, 60.0  # of the Tick's time, after an order the venue refused
+
 
 class Deciders:
     """The strategies with what each holds and has decided so far."""
@@ -23,6 +25,7 @@ class Deciders:
         self._journal, self._book = journal, book
         self.holdings = Book()
         self._numbers: dict[tuple[str, str, str], int] = {}
+        self._rejected: dict[tuple[str, str], tuple[float, float]] = {}  # how long a pause, until when (monotonic)
         self._of_symbol: dict[str, list[Strategy]] = {}
         for strategy in strategies:
             for symbol in strategy.symbols:
@@ -30,6 +33,18 @@ class Deciders:
 
     def of(self, symbol: str) -> Sequence[Strategy]:
         return self._of_symbol.get(symbol, ())
+
+    def rejected(self, strategy: str, symbol: str, monotonic: float) -> None:
+        """The venue refused its order: it is not asked again for a while, longer each time, so that no storm builds."""
+        pause = min(self._rejected.get((strategy, symbol), (PAUSE_SECONDS / 2, 0.0))[0] * 2, PAUSE_SECONDS_MAX)
+        self._rejected[strategy, symbol] = (pause, monotonic + pause)
+
+    def accepted(self, strategy: str, symbol: str) -> None:
+        """The venue took an order of its: the pauses begin anew."""
+        self._rejected.pop((strategy, symbol), None)
+
+    def paused(self, strategy: str, symbol: str, monotonic: float) -> bool:
+        return monotonic < self._rejected.get((strategy, symbol), (0.0, 0.0))[1]
 
     def intents(
         self, strategy: Strategy, quote: Quote, now: datetime, seconds_to_close: float

@@ -156,7 +156,8 @@ class Engine:
         if not self.session.is_open(now):
             return
         for strategy in strategies:
-            if strategy.name not in self.crashes:
+            paused = self.deciders.paused(strategy.name, quote.symbol, self.duties.monotonic)
+            if strategy.name not in self.crashes and not paused:
                 try:
                     for intent in self.deciders.intents(strategy, quote, now, self.session.seconds_to_close(now)):
                         self._decide(intent)
@@ -179,6 +180,8 @@ class Engine:
                 self.journal.append("note", {"text": f"{word}: {item.evidence}; {item.action}"}, at)
             self.emit(Reconcile(f"{word} of {order.symbol}", 0.2))
             return
+        if fill is not None:
+            self.reconciler.untold.pop(fill.execution_id, None)
         nbbo = self.market.nbbo_before(fill.symbol, fill.at) if fill else None
         self.follow_up(self.book.take(order, fill, "stream", at, nbbo), nbbo)
 
@@ -198,6 +201,11 @@ class Engine:
                     strategy.on_fill(fill)
 
     def _on_answer(self, answer: SubmissionAnswered) -> None:
+        tracked = self.book.get(answer.client_order_id)
+        if tracked is not None and answer.status is OrderStatus.REJECTED:
+            self.deciders.rejected(tracked.strategy, tracked.symbol, self.duties.monotonic)
+        elif tracked is not None and answer.order is not None:
+            self.deciders.accepted(tracked.strategy, tracked.symbol)
         if answer.order is not None:
             self.follow_up(self.book.take(answer.order, None, "answer", answer.order.updated_at or self.clock.now()))
         elif answer.status is not None:
@@ -215,7 +223,7 @@ class Engine:
             self.follow_up(self.book.take(event.order, None, "lookup", event.order.updated_at or self.clock.now()))
             if event.order.filled_quantity:
                 self.emit(Reconcile("an unanswered order was found filled"))
-        elif not event.unresolved:
+        elif not event.unresolved and tracked is not None:
             self.conclude(event.client_order_id, OrderStatus.NOT_SENT, "the venue has no order of this id")
 
     def conclude(self, client_order_id: str, status: OrderStatus, error: str) -> None:
@@ -288,11 +296,6 @@ class Engine:
         return {position.symbol: position.quantity for position in self.portfolio.positions() if position.quantity}
 
     @property
-    def stream_seconds(self) -> float:
-        """How long the stream of orders has been up without a break, in machine seconds."""
-        return self.broker.get_uptime()
-
-    @property
     def is_open(self) -> bool:
         """True once the books were compared with the venue and news comes in as it happens."""
         return self._buffer is None
@@ -309,6 +312,8 @@ class Engine:
         """Take in an execution that reconciliation found; True when it was new."""
         news = self.book.take_fill(fill, source)
         self.follow_up(news)
+        if news.fill is not None and not self.book.knows(news.fill.client_order_id):
+            self.emit(Resolve(news.fill.client_order_id))  # of an order from outside that was never told: learn it
         return news.fill is not None
 
     def _crashed(self, what: str, error: BaseException) -> None:

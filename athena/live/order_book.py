@@ -162,6 +162,10 @@ class OrderBook:
             raise KeyError(client_order_id)
         return order_from_row(row)
 
+    def knows(self, client_order_id: str) -> bool:
+        """True when the journal has a row of this order, open or not."""
+        return self._journal.one("SELECT 1 FROM orders WHERE client_order_id = ?", (client_order_id,)) is not None
+
     def get(self, client_order_id: str) -> Tracked | None:
         return self._tracked.get(client_order_id)
 

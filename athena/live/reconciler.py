@@ -7,6 +7,7 @@ A reconciliation with any difference is not ok, and without an ok one nothing re
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -51,7 +52,7 @@ class Reconciler:
         self._recorded: set[str] = set()  # evidence of differences that are violations already
         self.last: Outcome | None = None
         self.count = 0
-        self.mute = ""  # why the stream of orders is thought mute; whoever opens it anew clears it
+        self.untold: dict[str, float] = {}  # executions found here that the stream owes us, with the monotonic time
         self.doubts: tuple[Break, ...] = ()  # what makes every outcome not ok, whatever the venue says
 
     def after(self) -> datetime | None:
@@ -132,12 +133,13 @@ class Reconciler:
             if not engine.own_fills(fill, "reconciliation"):
                 continue
             fills += 1
-            if (now - fill.at).total_seconds() > STREAM_SECONDS * speed:
+            age = (now - fill.at).total_seconds() / speed
+            if engine.is_open and age + STREAM_SECONDS < engine.broker.get_uptime():
+                self.untold[fill.execution_id] = time.monotonic()
+            if age > STREAM_SECONDS:
                 told = f"{fill.side.value} {fill.quantity:f} at {fill.price:f}"
                 evidence = f"execution {fill.execution_id}, {told} at {fill.at:%H:%M:%S} UTC, never came by the stream"
                 repaired.append(Break(Kind.MISSING_FILL, fill.symbol, "none", told, evidence, "taken in"))
-                if engine.is_open and (now - fill.at).total_seconds() / speed + STREAM_SECONDS < engine.stream_seconds:
-                    self.mute = evidence
         for order in look.doubted:
             repaired += amend(engine, order)
         flows = self._new_flows(look)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from athena.errors import AthenaError
@@ -22,6 +23,8 @@ LOOK_SECONDS = 2.0
 SILENT_SECONDS = 8.0  # without any quote in an open session: ask
 OVERDUE_SECONDS = 5.0  # a market order, or a cancel, without an end
 ASK_OVERDUE_SECONDS = 10.0
+UNTOLD_SECONDS = 3.0  # an execution found by asking that the stream has not told by then
+MARGIN_SECONDS = 2.0  # by so much newer a quote must be to prove that the stream withholds it
 RECONNECT_SECONDS = 30.0  # between two attempts
 
 
@@ -33,6 +36,7 @@ class StreamWatch:
         self._count, self._heard = -1, clock()
         self._asked = self._reconnected = float("-inf")
         self.reconnects, self.reason = 0, ""
+        self._latest: datetime | None = None  # of the quotes asked for last
         self.stale = ""  # what is wrong with the market data though its stream is up
 
     async def look(self) -> None:
@@ -48,9 +52,10 @@ class StreamWatch:
             with suppress(AthenaError, TimeoutError):
                 await self._ask_for_quotes(now)
         self._overdue(now)
-        if engine.reconciler.mute:
-            why, engine.reconciler.mute = engine.reconciler.mute, ""
-            await self.reopen(why)
+        untold = engine.reconciler.untold
+        if late := [name for name, found in untold.items() if now - found > UNTOLD_SECONDS]:
+            untold.clear()
+            await self.reopen(f"{len(late)} execution(s) were found by asking and never told, the first {late[0]}")
 
     async def reopen(self, why: str) -> None:
         """Open the streams anew, at most twice a minute; what was missed is found by the reconciliation after it."""
@@ -68,13 +73,16 @@ class StreamWatch:
         if not known:
             return
         told = await engine.broker.get_quotes(sorted(known))
-        newer = [symbol for symbol, quote in told.items() if quote.at > known[symbol].at]
+        margin = timedelta(seconds=MARGIN_SECONDS * getattr(engine.clock, "speed", 1.0))
+        newer = [symbol for symbol, quote in told.items() if quote.at > known[symbol].at + margin]
         if engine.market.count != self._count:
             return
-        if not newer and not self.stale:
+        latest = max((quote.at for quote in told.values()), default=None)
+        moves, self._latest = latest != self._latest, latest  # newer than ours, but standing still: the feed is stale
+        if not (newer and moves) and not self.stale:
             self.stale = f"no quote for {silent:.0f} s in an open session, and the venue has no newer ones"
             engine.journal.append("note", {"text": f"{self.stale}: old quotes let no order pass"}, engine.clock.now())
-        if newer:
+        if newer and moves:
             await self.reopen(f"no quote for {silent:.0f} s, and the venue has newer ones of {', '.join(newer[:5])}")
 
     def _overdue(self, now: float) -> None:

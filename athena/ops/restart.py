@@ -104,7 +104,7 @@ class Restart:
                 continue
             falls, index = falls + 1, max(0, index - 1)
             say(self.stage, "failed", why=problem)
-            self._apply(STAGES[index])
+            self._apply(STAGES[index], lift=False)
             if falls >= FALLS_MAX:
                 say(self.stage, "stands", why=f"{falls} failures; find the cause, then start again")
                 return False
@@ -182,8 +182,11 @@ class Restart:
         others = [name for name in self._strategies if name != self._first] if stage == "one" else []
         return [Restriction(Scope.STRATEGY, name, Mode.HALTED) for name in others]
 
-    def _apply(self, stage: str) -> None:
-        """Set what the stage needs, then lift what it does not. Raises GuardError; then only the first was done."""
+    def _apply(self, stage: str, *, lift: bool = True) -> None:
+        """Set what the stage needs, then lift what it does not. Raises GuardError; then only the first was done.
+
+        Without `lift`, and at the first stage, restrictions are only added: falling back asks nobody's permission.
+        """
         wanted, standing = self._wanted(stage), self._guard.halts()
         for one in wanted:
             if not any(one.is_(halt) for halt in standing):
@@ -191,15 +194,15 @@ class Restart:
                 self._guard.halt(
                     why, scope=one.scope, target=one.target, mode=one.mode, origin=Origin.STARTUP, owner=OWNER
                 )
-        self._restore() if stage != "one" else self._shrink()
-        gone = [
-            halt.id
-            for halt in self._guard.halts()
-            if halt.origin is Origin.STARTUP and not any(one.is_(halt) for one in wanted)
-            and not (halt.scope is Scope.GLOBAL and stage == "reconcile")
-        ]  # fmt: skip
-        if gone:
-            self._guard.resume(reason=f"{OWNER}: stage {stage}", halt_ids=gone)
+        if stage == "one":
+            self._shrink()
+        if lift and stage != "reconcile":
+            if stage != "one":
+                self._restore()
+            kept = [halt.id for halt in self._guard.halts() if any(one.is_(halt) for one in wanted)]
+            gone = [h.id for h in self._guard.halts() if h.origin is Origin.STARTUP and h.id not in kept]
+            if gone:
+                self._guard.resume(reason=f"{OWNER}: stage {stage}", halt_ids=gone)
         self.stage, self._since = stage, datetime.now(UTC)
 
     def _shrink(self) -> None:

@@ -181,7 +181,10 @@ class Trading:
         engine, asked = self.engine, self.clock.now()
         answered = [order.client_order_id for order in engine.book if order.answered]
         try:
-            look = await take_look(self.broker, engine.reconciler.after(), lambda: answered, lambda: engine.fills_seen)
+            look = await take_look(
+                self.broker, engine.reconciler.after(), lambda: answered, lambda: engine.fills_seen,
+                engine.reconciler.doubtful(),
+            )  # fmt: skip
         except BrokerUnavailable as error:
             engine.process(ReconciliationDone(trigger, None, str(error), asked))
         else:

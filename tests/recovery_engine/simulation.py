@@ -7,6 +7,7 @@ computed from the journal alone; at its end the faults stop and reconciliation m
 import asyncio
 import random
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -37,6 +38,7 @@ from athena.live.reconciliation import take_look
 from athena.live.startup import bind_account, journal_start
 from athena.model import Mode, OrderIntent, OrderStatus, OrderType, Purpose, Scope, Side, TimeInForce
 from athena.simulator.clock import ManualClock
+from athena.simulator.errors import VenueError
 from athena.simulator.exchange import Exchange
 from athena.simulator.orders import OrderRequest
 from athena.simulator.sessions import session_on
@@ -248,7 +250,10 @@ class Day:
     async def outsider(self):
         side = self.chance.choice((Side.BUY, Side.SELL))
         symbol = self.chance.choice(SYMBOLS)
-        self.broker.account.submit(OrderRequest(symbol, side, OrderType.MARKET, TimeInForce.DAY, quantity=Decimal(3)))
+        with suppress(VenueError):  # what the venue does not let him do
+            self.broker.account.submit(
+                OrderRequest(symbol, side, OrderType.MARKET, TimeInForce.DAY, quantity=Decimal(3))
+            )
 
     async def bust(self):
         book = next(iter(self.exchange.books()))

@@ -80,7 +80,7 @@ def test_an_unhealthy_stage_falls_back_by_itself_and_stays_there(trading):
     assert not stands
     assert said.count(("exits", "failed")) == 3
     assert said[-1] == ("reconcile", "stands")
-    assert own(trading) == [("global", "", "halted")]
+    assert ("global", "", "halted") in own(trading)
     assert not trading.guard.is_active
 
 

@@ -1,0 +1,277 @@
+"""What the engine makes of differences with its venue, step by step on a session in this process."""
+
+import asyncio
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from athena.errors import RateLimited
+from athena.live.brokers.base import Rows
+from athena.live.order_lane import OrderLane
+from athena.live.startup_report import last_run, verify_tail
+from athena.model import OrderIntent, OrderType, Purpose, Side, TimeInForce
+from athena.simulator.orders import OrderRequest
+from tests.engine.session import Flaky, Trading
+from tests.support.broker import approve
+
+
+class Venue(Flaky):
+    """The session's venue with more that may differ."""
+
+    cash_more = Decimal(0)
+    blocked = limited = False
+    hidden = frozenset()  # client ids the venue denies
+
+    async def submit(self, approved):
+        if self.limited:
+            raise RateLimited("too many requests.", retry_after_seconds=0.0)
+        return await super().submit(approved)
+
+    async def get_account(self):
+        found = await super().get_account()
+        return replace(found, cash=found.cash + self.cash_more, trading_blocked=self.blocked)
+
+    async def get_order(self, client_order_id):
+        return None if client_order_id in self.hidden else await super().get_order(client_order_id)
+
+    async def get_orders(self, *arguments, **keywords):
+        found = await super().get_orders(*arguments, **keywords)
+        return Rows(order for order in found if order.client_order_id not in self.hidden)
+
+
+@pytest.fixture
+def trading(tmp_path):
+    made = Trading(tmp_path)
+    made.broker.__class__ = Venue
+    yield made
+    made.close()
+
+
+def bought(trading, shares=10, symbol="AAPL"):
+    trading.resume()
+    trading.strategy.wants = {symbol: (shares, None)}
+    trading.go(10)
+    return trading
+
+
+def violations(trading, code="RECONCILIATION"):
+    return trading.journal.query("SELECT * FROM violations WHERE code = ?", (code,))
+
+
+def amend(trading, quantity, price):
+    """The venue busts (quantity 0) or corrects its last execution, and tells the stream."""
+    book = next(iter(trading.exchange.books()))
+    last = list(book.executions().values())[-1]
+    book.amend(last, Decimal(quantity), Decimal(price), trading.clock.now(), None)
+    trading.exchange.commit()
+
+
+@pytest.mark.parametrize(("quantity", "price"), [("0", "0"), ("10", "70.5"), ("7", "71")])
+def test_a_busted_or_corrected_trade_is_booked_back_by_events(trading, quantity, price):
+    """Shares and cash follow the venue to the cent, what was journaled stays, and a restart tells the same."""
+    bought(trading)
+    before = [dict(row) for row in trading.journal.query("SELECT * FROM fills")]
+    amend(trading, quantity, price)
+    trading.go(5)
+    account = trading.exchange.accounts()[0]
+    held = {position.symbol: position.quantity for position in account.positions()}
+    assert trading.engine.held() == held
+    assert trading.engine.portfolio.cash == account.summary().cash
+    assert trading.guard.gate.book.cash == account.summary().cash
+    rows = [dict(row) for row in trading.journal.query("SELECT * FROM fills ORDER BY sequence")]
+    assert rows[: len(before)] == before
+    assert {row["source"] for row in rows[len(before) :]} == {"correction"}
+    assert trading.look().ok
+    assert trading.engine.deciders.holdings.lot("scripted", "AAPL").quantity == held.get("AAPL", 0)
+
+
+def test_a_bust_nobody_told_of_is_found_by_the_order_and_repaired(trading):
+    """The stream was mute: shares differ, the next look asks for the symbol's orders, and the one after agrees."""
+    bought(trading)
+    told, trading.broker._listener = trading.broker._listener, lambda event: None
+    amend(trading, "0", "0")
+    trading.broker._listener = told
+    assert [item.kind for item in trading.look().breaks] == ["quantity", "cash"]
+    assert "busted or corrected" in trading.look().repaired[0].evidence
+    assert trading.look().ok
+    assert trading.halts() == []
+
+
+def test_cash_that_nothing_explains_blocks_a_resume_and_past_a_quarter_of_the_loss_limit_halts(trading):
+    """A dollar is reported once and halts nothing; a thousand of a limit of two halts until it is explained."""
+    bought(trading)
+    trading.broker.cash_more = Decimal(1)
+    for _ in range(3):
+        outcome = trading.look()
+    assert [item.kind for item in outcome.breaks] == ["cash"]
+    assert not outcome.ok
+    assert len(violations(trading)) == 1
+    assert trading.halts() == []
+    trading.broker.cash_more = Decimal(1_000)
+    trading.look()
+    trading.look()
+    assert trading.halts() == [("global", "", "reconciliation")]
+    trading.broker.cash_more = Decimal(0)
+    assert trading.look().ok
+    assert trading.halts() == []
+
+
+def test_an_account_the_venue_blocks_halts_until_it_is_free(trading):
+    """No storm of rejected orders: everything halts, with the venue's words, and goes on by itself."""
+    bought(trading)
+    trading.broker.blocked = True
+    trading.look()
+    trading.look()
+    assert "trading is blocked" in trading.guard.halts()[0].reason
+    trading.broker.blocked = False
+    trading.look()
+    assert trading.halts() == []
+
+
+def test_an_open_order_the_venue_denies_is_settled_when_the_position_agrees(trading):
+    """Asked for by its id in two looks and denied, it is canceled in the books; nothing stays open for ever."""
+    trading.resume().go(5)
+    trading.strategy.wants = {"MSFT": (10, trading.resting("MSFT"))}
+    trading.go(10)
+    name = trading.journal.one("SELECT client_order_id FROM orders WHERE status = 'new'")[0]
+    trading.broker.hidden = frozenset({name})
+    assert [item.kind for item in trading.look().breaks] == ["phantom"]
+    assert trading.look().repaired[-1].action == "settled as canceled"
+    assert trading.look().ok
+    assert trading.halts() == []
+
+
+def test_an_order_of_ours_the_journal_never_had_is_followed_as_an_orphan(trading):
+    """A journal that lost its tail meets its own order at the venue: it counts, and is said to be an orphan."""
+    name = "athena-scripted-AAPL-0123"
+    request = OrderRequest("AAPL", Side.BUY, OrderType.LIMIT, TimeInForce.DAY, quantity=Decimal(5),
+                           limit_price=Decimal(50), client_order_id=name)  # fmt: skip
+    told, trading.broker._listener = trading.broker._listener, lambda event: None
+    trading.broker.account.submit(request)
+    trading.broker._listener = told
+    assert [item.kind for item in trading.look().repaired] == ["orphan"]
+    assert trading.guard.gate.book.of("AAPL").buys == 5
+    trading.broker.account.submit(replace(request, client_order_id="phone"))
+    trading.go(5)
+    assert trading.guard.gate.book.of("AAPL").buys == 10
+    notes = trading.journal.query("SELECT payload FROM events WHERE kind = 'note' AND payload LIKE '%from outside%'")
+    assert any("phone" in note["payload"] for note in notes)
+    assert "phone" in trading.look().checked["external"]
+
+
+def test_a_canceled_order_that_fills_anyway_is_taken_in(trading):
+    """The fill counts though the order's end was told first."""
+    trading.resume().go(5)
+    trading.strategy.wants = {"MSFT": (10, trading.resting("MSFT"))}
+    trading.go(10)
+    order = trading.broker.account.orders("open")[0]
+    book = next(iter(trading.exchange.books()))
+    told, trading.broker._listener = trading.broker._listener, lambda event: None
+    book.fill(order, Decimal(4), Decimal(150), Decimal(6), trading.clock.now(), None)
+    trading.exchange.commit()
+    trading.broker._listener = told
+    trading.broker.account.cancel(order.id)
+    trading.go(5)
+    assert trading.engine.held() == {}
+    trading.look()
+    assert trading.engine.held() == {"MSFT": Decimal(4)}
+    assert trading.look().ok
+
+
+def test_a_rate_limit_proves_that_the_order_was_not_taken(trading):
+    """NOT_SENT, and the strategy decides anew."""
+    trading.resume()
+    trading.broker.limited = True
+    trading.strategy.wants = {"AAPL": (10, None)}
+    trading.go(10)
+    assert trading.orders() == [("scripted", "AAPL", "not_sent")]
+
+
+def test_an_exit_does_not_wait_behind_a_send_that_hangs():
+    """The strategies' lane hangs; the operator's exit is with the venue at once."""
+
+    class Hanging:
+        sent: list = []
+
+        async def submit(self, approved):
+            if approved.intent.purpose is Purpose.STRATEGY:
+                await asyncio.sleep(60)
+            self.sent.append(approved.client_order_id)
+
+    class Open:
+        def sending(self, approved):
+            import contextlib
+
+            return contextlib.nullcontext(True)
+
+    class Send:
+        def __init__(self, **more):
+            self.approved = approve(**more)
+
+    async def run():
+        lane = OrderLane(Hanging(), Open(), lambda event: None)
+        tasks = [asyncio.create_task(lane.run_sends()), asyncio.create_task(lane.run_exits())]
+        lane.put(Send())
+        lane.put(Send(purpose=Purpose.EXIT))
+        await asyncio.sleep(0.05)
+        for task in tasks:
+            task.cancel()
+        return len(Hanging.sent), lane.depths
+
+    assert asyncio.run(run()) == (1, {"sends": 0, "exits": 0, "cancels": 0})
+
+
+def test_the_journal_is_verified_from_where_the_last_start_left_off_and_a_break_is_found(trading):
+    """The first start reads all, the next only what is new; a changed event is named, and its reconciliation not ok."""
+    bought(trading)
+    whole = asyncio.run(verify_tail(trading.journal, trading.settings))
+    assert whole.ok
+    assert (whole.first, whole.last) == (1, trading.journal.head()[0])
+    report = {"verified": {"problem": "", "last": whole.last, "head": whole.head}}
+    trading.journal.append("note", {"text": "", "startup.report": report})
+    rest = asyncio.run(verify_tail(trading.journal, trading.settings))
+    assert (rest.first, rest.last) == (whole.last + 1, whole.last + 1)
+    assert "those before at the start of" in str(rest)
+    trading.journal._connection.execute("DROP TRIGGER IF EXISTS events_are_final")
+    sql = "UPDATE events SET payload = replace(payload, 'startup', 'STARTUP') WHERE sequence = ?"
+    trading.journal._connection.execute(sql, (whole.last + 1,))
+    trading.journal._connection.commit()
+    broken = asyncio.run(verify_tail(trading.journal, trading.settings))
+    assert not broken.ok
+    assert "BROKEN" in str(broken)
+
+
+def test_a_start_knows_how_the_last_run_ended(trading):
+    """Without a goodbye it was a crash, with its pid and when it was last heard of."""
+    assert last_run(trading.journal).clean
+    trading.journal.append("engine.started", {"version": "1", "safe_mode": False, "speed": "1", "clean": True})
+    trading.journal.heartbeat("engine", {"state": "running"})
+    crashed = last_run(trading.journal)
+    assert not crashed.clean
+    assert f"pid {trading.journal.pid}" in str(crashed)
+    assert "last heard of" in str(crashed)
+    trading.journal.append("engine.stopped", {"reason": "test"})
+    assert last_run(trading.journal).clean
+
+
+def test_an_exit_of_a_position_goes_through_while_everything_is_halted_for_cash(trading):
+    """Reconciliation's own halt of everything never traps a position."""
+    bought(trading)
+    trading.broker.cash_more = Decimal(5_000)
+    trading.look()
+    trading.look()
+    assert trading.halts() == [("global", "", "reconciliation")]
+    trading.exit("AAPL", 10)
+    assert trading.engine.held() == {}
+
+
+def test_an_intent_is_an_order_only_once(trading):
+    """The same decision made again after a lost answer is refused as a duplicate, not sent."""
+    trading.resume().go(5)
+    intent = OrderIntent("k", "AAPL", Side.BUY, Decimal(1), strategy="scripted", decided_at=trading.clock.now())
+    first, second = trading.engine._decide(intent), trading.engine._decide(intent)
+    assert first
+    assert not second
+    trading.go(5)
+    assert trading.broker.sent == 1
