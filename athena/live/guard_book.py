@@ -45,6 +45,7 @@ class Book:
         self.day: date | None = None
         self.day_start = self.day_end = datetime.min.replace(tzinfo=UTC)
         self.opening_equity: Decimal | None = None
+        self.starting_equity: Decimal | None = None  # opening equity and the day's transfers: its loss counts from here
         self.transfers = self.all_transfers = ZERO  # deposits less withdrawals, of the day and ever: not profit
         self.loss_acknowledged = ZERO  # trading was resumed by override in spite of this loss
         self.peak = ZERO  # of equity less all transfers
@@ -68,7 +69,7 @@ class Book:
     @property
     def daily_loss(self) -> Decimal | None:
         """Dollars lost since the day opened, realised and on current marks, without deposits; None before it opened."""
-        return None if self.opening_equity is None else self.opening_equity + self.transfers - self.cash - self.value
+        return None if self.starting_equity is None else self.starting_equity - self.cash - self.value
 
     @property
     def drawdown_percent(self) -> Decimal:
@@ -195,7 +196,10 @@ class Book:
         self.cash += flow.amount
         if flow.is_transfer:
             self.all_transfers += flow.amount
-            self.transfers += flow.amount if today else ZERO
+            if today:
+                self.transfers += flow.amount
+                if self.opening_equity is not None:
+                    self.starting_equity = self.opening_equity + self.transfers
 
     def tell_time(self, clock: Clock) -> None:
         self.clock = clock
@@ -204,9 +208,12 @@ class Book:
 
     def open_day(self, day: date, opening_equity: Decimal | None) -> None:
         """The trading date and the equity it opened with; a new date begins the daily figures again."""
+        if day != self.day:
+            self._begin(day)
         self.opening_equity = opening_equity
-        if day == self.day:
-            return
+        self.starting_equity = None if opening_equity is None else opening_equity + self.transfers
+
+    def _begin(self, day: date) -> None:
         self.day = day
         self.day_start, self.day_end = (
             datetime.combine(d, time(), NEW_YORK).astimezone(UTC) for d in (day, day + timedelta(days=1))
@@ -257,7 +264,7 @@ class Book:
     def restate(self, book: SymbolBook) -> None:
         """Take the symbol's old share out of the totals and put its present one in."""
         position, mark = book.position, book.mark
-        up, down = position + book.buys, position - book.sells
+        book.up, book.down = up, down = position + book.buys, position - book.sells
         book.worst = worst = max(up, -down)  # never below |position|: both sides' open shares are positive
         was_value, was_gross, was_up, was_down = book.share
         book.share = value, gross, net_up, net_down = position * mark, worst * mark, up * mark, down * mark

@@ -20,9 +20,8 @@ MINUTE = timedelta(seconds=60)
 MINUTE_NS = 60_000_000_000
 _AHEAD = timedelta(seconds=-5)  # a quote may be this much ahead of our idea of the venue's time
 _ACTIVE, _HALTED, _STRATEGY, _EXIT = Mode.ACTIVE, Mode.HALTED, Purpose.STRATEGY, Purpose.EXIT
-_BUY, _MARKET, _LIMIT = Side.BUY, OrderType.MARKET, OrderType.LIMIT
-_PRICED = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT})
-_STOPPED = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
+_BUY = Side.BUY
+_MARKET, _LIMIT, _STOP, _STOP_LIMIT = OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT
 _UNKNOWN = OrderStatus.UNKNOWN
 
 
@@ -31,12 +30,29 @@ def check(book: Book, bounds: Bounds, intent: OrderIntent, venue_now: datetime, 
     try:
         if intent.purpose is _EXIT:
             return _check_exit(book, intent)
-        # A Refused is false in a condition, so these are not chained by `or`.
-        refused = _check_standing(book, bounds, intent, venue_now)
-        if refused is not None:
-            return refused
-        symbol = book.symbols[intent.symbol]
-        refused = _check_prices(bounds, symbol, intent)
+        # Is it an order, may this be traded now at all, is its price known?
+        quantity = intent.quantity
+        typed = type(quantity) is Decimal and type(intent.side) is Side and type(intent.type) is OrderType
+        if not (typed and quantity > ZERO and intent.purpose is _STRATEGY):
+            what = f"{intent.purpose} {intent.side} {intent.type} {quantity}"
+            return _no(Code.INVALID_ORDER, "purpose, side, type or quantity is none", what, "")
+        if bounds.mode is _HALTED:
+            return _no(Code.GUARD_HALTED, str(bounds.halt), "halted", "active")
+        if bounds.listed:
+            return _no(Code.SYMBOL_NOT_ALLOWED, f"{intent.symbol} may not be traded", intent.symbol, bounds.listed)
+        if not book.day_start <= venue_now < book.day_end:
+            return _no(Code.DAY_NOT_OPEN, "the trading day has not been opened", venue_now, book.day)
+        symbol = book.symbols.get(intent.symbol)
+        if symbol is None or symbol.quote_at is None:
+            most = bounds.max_quote_age_seconds
+            return _no(Code.QUOTE_STALE, f"{intent.symbol} has no usable quote", "none", most, " s")
+        if not _AHEAD <= venue_now - symbol.quote_at <= bounds.quote_age:
+            age = (venue_now - symbol.quote_at).total_seconds()
+            return _no(Code.QUOTE_STALE, f"{intent.symbol}'s quote is old", age, bounds.max_quote_age_seconds, " s")
+        session = bounds.trading_session
+        if session != "any" and not in_session(book, venue_now, session == "extended"):
+            return _no(Code.SESSION_CLOSED, "the session is closed, or the venue's clock unknown", venue_now, session)
+        refused = _check_prices(bounds, symbol, intent)  # false in a condition, so these are not chained by `or`
         if refused is None:
             refused = _check_size(book, bounds, symbol, intent)
         if refused is None:
@@ -87,31 +103,6 @@ def _check_exit(book: Book, intent: OrderIntent) -> Refused | None:
     return _no(Code.EXIT_EXCEEDS_POSITION, why, quantity, max(position - waiting, ZERO))
 
 
-def _check_standing(book: Book, bounds: Bounds, intent: OrderIntent, venue_now: datetime) -> Refused | None:
-    """Is it an order, may this be traded now at all, is its price known?"""
-    quantity = intent.quantity
-    typed = type(quantity) is Decimal and type(intent.side) is Side and type(intent.type) is OrderType
-    if not (typed and quantity > ZERO and intent.purpose is _STRATEGY):
-        what = f"{intent.purpose} {intent.side} {intent.type} {quantity}"
-        return _no(Code.INVALID_ORDER, "purpose, side, type or quantity is none", what, "")
-    if bounds.mode is _HALTED:
-        return _no(Code.GUARD_HALTED, str(bounds.halt), "halted", "active")
-    if bounds.listed:
-        return _no(Code.SYMBOL_NOT_ALLOWED, f"{intent.symbol} may not be traded", intent.symbol, bounds.listed)
-    if not book.day_start <= venue_now < book.day_end:
-        return _no(Code.DAY_NOT_OPEN, "the trading day has not been opened", venue_now, book.day)
-    symbol = book.symbols.get(intent.symbol)
-    if symbol is None or symbol.quote_at is None:
-        return _no(Code.QUOTE_STALE, f"{intent.symbol} has no usable quote", "none", bounds.max_quote_age_seconds, " s")
-    if not _AHEAD <= venue_now - symbol.quote_at <= bounds.quote_age:
-        age = (venue_now - symbol.quote_at).total_seconds()
-        return _no(Code.QUOTE_STALE, f"{intent.symbol}'s quote is old", age, bounds.max_quote_age_seconds, " s")
-    session = bounds.trading_session
-    if session != "any" and not in_session(book, venue_now, session == "extended"):
-        return _no(Code.SESSION_CLOSED, "the session is closed, or the venue's clock unknown", venue_now, session)
-    return None
-
-
 def _check_prices(bounds: Bounds, symbol: SymbolBook, intent: OrderIntent) -> Refused | None:
     """Do its prices belong to its type, and to this market?"""
     kind, limit, stop = intent.type, intent.limit_price, intent.stop_price
@@ -136,25 +127,36 @@ def _check_prices(bounds: Bounds, symbol: SymbolBook, intent: OrderIntent) -> Re
 
 def _prices_fit(kind: OrderType, limit: Decimal | None, stop: Decimal | None) -> bool:
     """Each price is there exactly when the type has one, and is a positive amount."""
-    if kind is _MARKET:
-        return limit is None and stop is None
-    limited = type(limit) is Decimal and limit > ZERO if kind in _PRICED else limit is None
-    return limited and (type(stop) is Decimal and stop > ZERO if kind in _STOPPED else stop is None)
+    if kind is _LIMIT or kind is _STOP_LIMIT:
+        if not (type(limit) is Decimal and limit > ZERO):
+            return False
+    elif limit is not None:
+        return False
+    if kind is _STOP or kind is _STOP_LIMIT:
+        return type(stop) is Decimal and stop > ZERO
+    return stop is None
 
 
 def _check_size(book: Book, bounds: Bounds, symbol: SymbolBook, intent: OrderIntent) -> Refused | None:
-    """What would be held if everything open on its side filled too: of it, of the symbol, of the account."""
-    quantity, position = intent.quantity, symbol.position
+    """What would be held if everything open on its side filled too; has the day gone too badly, is there money for it?
+
+    One function, with `price_of` and `daily_loss` written out: a call costs more than two comparisons.
+    """
+    quantity = intent.quantity
     if not quantity <= bounds.max_order_quantity:
         return _no(Code.ORDER_QUANTITY, "too many shares", quantity, bounds.max_order_quantity)
-    price = price_of(symbol, intent)
+    price, limit, stop = symbol.ask, intent.limit_price, intent.stop_price
+    if limit is not None and limit > price:
+        price = limit
+    if stop is not None and stop > price:
+        price = stop
     notional = quantity * price
     buy = intent.side is _BUY
-    outcome = position + symbol.buys + quantity if buy else quantity + symbol.sells - position  # in its direction
+    outcome = symbol.up + quantity if buy else quantity - symbol.down  # in its direction
     if outcome <= ZERO:  # towards flat at most: it takes risk away, whatever else is the case
         return None if notional > ZERO else _no(Code.INVALID_ORDER, "the order has no value", notional, "")
     if bounds.mode is not _ACTIVE:
-        held = f"{position} held, {symbol.buys} in open buys, {symbol.sells} in open sells"
+        held = f"{symbol.position} held, {symbol.buys} in open buys, {symbol.sells} in open sells"
         return _no(Code.REDUCE_ONLY, str(bounds.halt), f"{held}, {intent.side.value} {quantity}", "a smaller position")
     if not notional <= bounds.max_order_notional_dollars:
         return _no(Code.ORDER_NOTIONAL, "the order is too large", notional, bounds.max_order_notional_dollars, "$")
@@ -174,12 +176,8 @@ def _check_size(book: Book, bounds: Bounds, symbol: SymbolBook, intent: OrderInt
     if not net <= bounds.max_net_exposure_dollars:
         why = f"with all open {intent.side.value} orders filled the book would lean too far"
         return _no(Code.NET_EXPOSURE, why, net, bounds.max_net_exposure_dollars, "$")
-    return _check_account(book, bounds, notional)
-
-
-def _check_account(book: Book, bounds: Bounds, notional: Decimal) -> Refused | None:
-    """Has the day gone too badly to take new risk, and is there money for it?"""
-    loss = book.daily_loss
+    start = book.starting_equity
+    loss = None if start is None else start - book.cash - book.value
     if loss is None or not loss - book.loss_acknowledged < bounds.max_daily_loss_dollars:
         why = "the day's loss is at its limit, or unknown"
         return _no(Code.DAILY_LOSS, why, loss, bounds.max_daily_loss_dollars, "$")
@@ -197,16 +195,15 @@ def _check_pace(
     book: Book, bounds: Bounds, symbol: SymbolBook, intent: OrderIntent, venue_now: datetime, now_ns: int
 ) -> Refused | None:
     """Too many, too often, the same again, too much for the market, or against oneself?"""
-    expired = venue_now - MINUTE
     for target, bound in bounds.rates:
         times = book.rates.get(target)
         if times is not None:
-            while times and times[0] <= expired:
+            while times and times[0] <= venue_now - MINUTE:
                 times.popleft()
             if not len(times) < bound:
                 return _no(Code.ORDER_RATE, f"too many orders in a minute ({target or 'all'})", len(times), bound)
-    messages, expired_ns = book.messages, now_ns - MINUTE_NS
-    while messages and messages[0] <= expired_ns:
+    messages = book.messages
+    while messages and messages[0] <= now_ns - MINUTE_NS:
         messages.popleft()
     if not len(messages) < bounds.max_messages_per_minute:
         return _no(Code.MESSAGE_RATE, "too many messages in a minute", len(messages), bounds.max_messages_per_minute)
@@ -217,9 +214,9 @@ def _check_pace(
         return _no(Code.OPEN_ORDERS, why, len(symbol.open), bounds.max_open_orders_per_symbol)
     if symbol.recent and (refused := _check_repeats(bounds, symbol, intent, venue_now)) is not None:
         return refused
-    last = symbol.identical.get(intent.strategy) if symbol.identical else None
     if (
-        last is not None
+        symbol.identical
+        and (last := symbol.identical.get(intent.strategy)) is not None
         and last[0] is intent.side
         and last[1] == intent.quantity
         and not last[2] < bounds.max_identical_executions

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from time import clock_gettime_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from athena.errors import AthenaError
 from athena.live.guard_acting import Acting
 from athena.live.guard_book import Book
 from athena.live.guard_checks import check, price_of
-from athena.live.guard_flag import E, GuardFlag, H, L, R, S, boottime_ns
+from athena.live.guard_flag import _CLOCK, E, GuardFlag, H, L, R, S, boottime_ns
 from athena.live.guard_refusals import Refusals
 from athena.live.guard_rules import Bounds, Halt, Rules
 from athena.live.verdict import _MINT, Approved, Code, Refused
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from athena.journal.journal import Journal
 
 _ATTEMPTS = 5
+_EXIT = Purpose.EXIT  # looking a member up in its class takes longer than reading the clock
 _JUST_BEFORE = timedelta(seconds=2)  # a quote this old still says what the market was when an order filled
 _GATE = "SELECT epoch, (SELECT status FROM orders WHERE client_order_id = ?) AS known FROM guard WHERE id = 1"
 
@@ -69,10 +71,11 @@ class Gate:
         words = self.flag.words
         if words[E] != self._change and (refused := self.reload()) is not None:
             return refused
-        now = boottime_ns()
+        now = clock_gettime_ns(_CLOCK)  # `boottime_ns`, without the call
         try:
-            bounds = self.rules.bounds(intent.symbol, intent.strategy)
-            if intent.purpose is not Purpose.EXIT:
+            rules, pair = self.rules, (intent.symbol, intent.strategy)
+            bounds = rules.compiled.get(pair) or rules.bounds(*pair)
+            if intent.purpose is not _EXIT:
                 halted = words[H]
                 if self.broken or halted == 0 or words[R] != halted or not now < words[L]:
                     return self._halted(bounds, now)
@@ -108,24 +111,17 @@ class Gate:
     def _record(self, intent: OrderIntent, venue_now: datetime) -> Approved | Refused | None:
         """Journal the intent if the epoch is still the one decided on; None when it moved on."""
         client_order_id, epoch = intent.client_order_id, self.rules.epoch
-        exit_ = intent.purpose is Purpose.EXIT
+        exit_ = intent.purpose is _EXIT
         with self.journal.transaction() as tx:
             row = tx.one(_GATE, (client_order_id,))
             if row is None or (row["epoch"] != epoch and not exit_):
                 return None
-            if row["known"] is not None:
-                known = row["known"]
-            else:
-                known = None
+            known = row["known"]
+            if known is None:
                 event = tx.append("order.intended", self._payload(intent) | {"epoch": epoch}, venue_now)
         if known is not None:
-            refused = Refused(
-                Code.DUPLICATE_ORDER_ID,
-                "this decision was already made; its order is on record",
-                known,
-                "one order a key",
-            )
-            return self._refuse(intent, refused, venue_now)
+            why = "this decision was already made; its order is on record"
+            return self._refuse(intent, Refused(Code.DUPLICATE_ORDER_ID, why, known, "one order a key"), venue_now)
         symbol = self.book.of(intent.symbol)
         dollars = ZERO if exit_ else intent.quantity * price_of(symbol, intent)
         self.book.intended(intent, venue_now, dollars, boottime_ns())
@@ -135,7 +131,7 @@ class Gate:
     def _refuse(self, intent: OrderIntent, refused: Refused, venue_now: datetime) -> Refused:
         """Journal a refusal, or count it where it repeats; one that cannot be journaled refuses all the same."""
         try:
-            if intent.purpose is Purpose.EXIT or not self.refusals.repeats(intent, refused, venue_now, boottime_ns()):
+            if intent.purpose is _EXIT or not self.refusals.repeats(intent, refused, venue_now, boottime_ns()):
                 self.journal.append("order.refused", self._payload(intent) | _described(refused), venue_now)
         except (AthenaError, OSError, TypeError, ValueError, AttributeError):
             pass  # the caller has the verdict; a malformed order may have no line in the journal's tables
@@ -186,7 +182,7 @@ class Gate:
             if approved.sequence not in self._approved:
                 return False  # sent before, or another process's
             self._approved.discard(approved.sequence)
-            if approved.intent.purpose is Purpose.EXIT:
+            if approved.intent.purpose is _EXIT:
                 return True
             words = self.flag.words
             self._in_flight[approved.sequence] = boottime_ns()

@@ -105,7 +105,7 @@ class Rules:
     def __init__(self, epoch: int, mode: Mode, halts: tuple[Halt, ...], values: dict[tuple[str, str], Value]) -> None:
         self.epoch, self.mode, self.halts, self.values = epoch, mode, halts, values
         self.factor = Decimal(1)  # of the scaled limits; less in a drawdown
-        self._bounds: dict[tuple[str, str], Bounds] = {}
+        self.compiled: dict[tuple[str, str], Bounds] = {}  # what `bounds` has made so far
 
     @classmethod
     def load(cls, journal: Journal) -> Rules:
@@ -127,18 +127,18 @@ class Rules:
     def bounds(self, symbol: str, strategy: str) -> Bounds:
         """What binds orders of this symbol and strategy."""
         key = (symbol, strategy)
-        bounds = self._bounds.get(key)
+        bounds = self.compiled.get(key)
         if bounds is None:
-            if len(self._bounds) > 10_000:
-                self._bounds.clear()
-            bounds = self._bounds[key] = self._compile(symbol, strategy)
+            if len(self.compiled) > 10_000:
+                self.compiled.clear()
+            bounds = self.compiled[key] = self._compile(symbol, strategy)
         return bounds
 
     def scale(self, factor: Decimal) -> None:
         """Shrink (or restore) the scaled limits."""
         if factor != self.factor:
             self.factor = factor
-            self._bounds.clear()
+            self.compiled.clear()
 
     def strictest(self, symbol: str = "", strategy: str = "") -> Halt | None:
         """The halt that decides for this symbol and strategy, None when trading is free."""

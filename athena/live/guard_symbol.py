@@ -38,14 +38,15 @@ class SymbolBook:
     """One symbol: shares held, what open orders may add or take, its quote, its day, its share of the totals."""
 
     __slots__ = (
-        "ask", "average_price", "bid", "buys", "identical", "limit_orders_only", "mark", "open", "position", "quote_at",
-        "recent", "sells", "share", "symbol", "volume", "volumes", "worst",
+        "ask", "average_price", "bid", "buys", "down", "identical", "limit_orders_only", "mark", "open", "position",
+        "quote_at", "recent", "sells", "share", "symbol", "up", "volume", "volumes", "worst",
     )  # fmt: skip
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
         self.position = self.average_price = ZERO
         self.buys = self.sells = ZERO  # shares of open orders
+        self.up = self.down = ZERO  # the position if all open buys filled, and if all open sells did
         self.worst = ZERO  # the largest |position| that open orders could still lead to
         self.bid = self.ask = self.mark = ZERO
         self.quote_at: datetime | None = None  # None: no usable quote, and only exits may pass
