@@ -1,13 +1,14 @@
 """Trades that the venue takes back or corrects: the books follow by events, never by editing what was journaled.
 
-The venue's word on an order (how much of it is filled, at what average) decides. What we had of it is booked back at
-the prices it was booked at, and what the venue has now is booked in its place; both are fills of source "correction".
+The venue's word on an order (how much of it is filled, at what average) decides. The execution that explains it, or all
+we had of the order, is booked back at its price, and what the venue has now in its place: fills of source "correction".
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from athena.core.comparison import Kind
 from athena.live.order_book import EXTERNAL, fill_payload
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from athena.live.engine import Engine
 
 AMENDED = frozenset({"trade_bust", "trade_correct"})
+TICK = Decimal("0.0001")
+Part = tuple[Side, Decimal, Decimal]
 _STANDING = "SELECT * FROM fills WHERE broker_order_id = ? ORDER BY sequence"
 
 
@@ -36,10 +39,11 @@ def amend(engine: Engine, order: Order) -> list[Break]:
         return []  # more at the venue is a fill still to come, not an amendment
     number = sum(1 for row in rows if row["source"] == "correction")
     strategy = str(rows[0]["strategy"]) or EXTERNAL
-    parts = [(order.side.opposite if shares > 0 else order.side, abs(shares), price)
-             for price, shares in by_price.items() if shares]  # fmt: skip
-    if theirs:
-        parts.append((order.side, theirs, average))
+    parts = _one_execution(order, rows, by_price, ours, dollars)
+    if not parts:
+        parts = [(order.side.opposite if shares > 0 else order.side, abs(shares), price)
+                 for price, shares in by_price.items() if shares]  # fmt: skip
+        parts += [(order.side, theirs, average)] if theirs else []
     for index, part in enumerate(parts, start=number + 1):
         _book(engine, order, strategy, f"{order.broker_order_id}/correction-{index}", *part)
     evidence = (
@@ -48,6 +52,31 @@ def amend(engine: Engine, order: Order) -> list[Break]:
     )
     kind = Kind.PRICE if theirs == ours else Kind.QUANTITY
     return [Break(kind, order.symbol, f"{ours:f}", f"{theirs:f}", evidence, "corrected by events")]
+
+
+def _one_execution(
+    order: Order, rows: Iterable[Any], standing: Mapping[Decimal, Decimal], ours: Decimal, dollars: Decimal
+) -> list[Part]:
+    """The one execution whose bust, or whose correction to a price of whole ticks, explains it all; else nothing.
+
+    Exact where an average, which venues round, is not.
+    """
+    theirs, cost = order.filled_quantity, order.filled_quantity * (order.average_fill_price or ZERO)
+    corrected: list[Part] = []
+    for row in rows:
+        quantity, price = Decimal(row["quantity"]), Decimal(row["price"])
+        if row["side"] != order.side or standing[price] < quantity:
+            continue  # booked back already
+        back, left = (order.side.opposite, quantity, price), theirs - (ours - quantity)
+        missing = cost - (dollars - quantity * price)
+        if left == 0 and abs(missing) <= CASH_TOLERANCE:
+            return [back]
+        if left > 0 and not corrected:
+            exact = missing / left
+            ticked = exact.quantize(TICK)
+            if ticked > 0 and abs(exact - ticked) <= TICK / 100:
+                corrected = [back, (order.side, left, ticked)]
+    return corrected
 
 
 def _book(
