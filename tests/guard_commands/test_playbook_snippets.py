@@ -1,7 +1,6 @@
 """The operators' guard snippets, pasted as they stand into a real notebook kernel beside a live engine.
 
-A cell before them imports datetime and timedelta, which the snippets use without importing. The lines that ask
-`get_exporter` belong to the metrics and are not run here.
+A cell before them imports datetime and timedelta, which the snippets use without importing.
 """
 
 import os
@@ -19,8 +18,52 @@ pytestmark = pytest.mark.xdist_group("snippets")  # one live system, told one st
 
 STATUS = """
 from athena.live.execution_guard import ExecutionGuard
+from athena.ops import get_exporter
 guard = ExecutionGuard.get_instance()
 print('Guard Status:', guard.get_status())
+exporter = get_exporter()
+if exporter:
+    print('Metrics:', exporter.get_metrics_summary())
+"""
+BROKERS = """
+from athena.live.brokers import BROKER_REGISTRY
+for name, broker_class in BROKER_REGISTRY.items():
+    broker = broker_class.get_instance()
+    if broker:
+        print(f'{name}: {broker.state.value}')
+        print(f'Uptime: {broker.get_uptime():.1f}s')
+"""
+RECONNECT = """
+from athena.live.brokers.alpaca import AlpacaBroker
+broker = AlpacaBroker.get_instance()
+if broker:
+    success = await broker.reconnect()
+    print(f'Reconnection: {success}')
+"""
+HEALTH = """
+from athena.live.brokers.alpaca import AlpacaBroker
+broker = AlpacaBroker.get_instance()
+health = await broker.health_check()
+print('Broker Health:', health)
+"""
+BALANCE = """
+from athena.live.brokers.alpaca import AlpacaBroker
+broker = AlpacaBroker.get_instance()
+account = await broker.get_account()
+print(f'Available: ${account.available_balance:,.2f}')
+"""
+OVERNIGHT = """
+from athena.core.portfolio import get_daily_pnl
+pnl = get_daily_pnl()
+print(f'Overnight P&L: ${pnl:,.2f}')
+"""
+DRAWDOWN = """
+from athena.core.risk import RiskManager
+from athena.core.portfolio import get_equity_curve
+rm = RiskManager()
+equity = get_equity_curve()
+dd = rm.calculate_max_drawdown(equity)
+print(f'Current Drawdown: {dd:.2%}')
 """
 RESUME_ALL = """
 from athena.live.execution_guard import ExecutionGuard
@@ -132,6 +175,27 @@ def test_status_says_that_a_started_engine_is_halted(live, notebook):
     assert said.startswith("Guard Status: GUARD HALTED")
     assert "the engine started" in said
     assert "max_daily_loss_dollars" in said
+    assert "Metrics:" in said
+
+
+def test_the_broker_is_asked_and_reconnected_through_the_engine(live, notebook):
+    """State, uptime, health and balance are the live system's; a reconnection is done by the engine and reported."""
+    assert re.search(r"alpaca: connected\nUptime: \d+\.\ds", notebook.run(BROKERS))
+    assert "Reconnection: True" in notebook.run(RECONNECT)
+    assert "Broker Health: alpaca" in notebook.run(HEALTH)
+    assert re.search(r"Available: \$[\d,]+\.\d\d", notebook.run(BALANCE))
+
+
+def test_profit_and_drawdown_are_read_from_the_journal(live, notebook):
+    """Once the engine has written an equity point, both print as money and as a percentage."""
+
+    def written():
+        with live.journal() as journal:
+            return journal.one("SELECT 1 FROM equity")
+
+    wait_for(written, "an equity point", 60)
+    assert re.search(r"Overnight P&L: \$-?[\d,]+\.\d\d", notebook.run(OVERNIGHT))
+    assert re.search(r"Current Drawdown: -?\d+\.\d\d%", notebook.run(DRAWDOWN))
 
 
 def test_is_active_enables_trading_of_the_live_engine(live, notebook):
