@@ -208,7 +208,7 @@ def test_a_command_without_an_engine_says_when_it_was_last_heard_of(journal):
     journal.heartbeat("engine", {"state": "stopped"})
     with pytest.raises(EngineNotRunning, match="stopped at"):
         request_sync(journal, "ping")
-    with pytest.raises(AthenaError, match="Did you mean reconcile"):
+    with pytest.raises(AthenaError, match="Did you mean 'reconcile'"):
         request_sync(journal, "reconcil")
     with pytest.raises(AthenaError, match="needs symbol"):
         request_sync(journal, "close_position", {})

@@ -1,0 +1,74 @@
+"""The network is silent for a while: noticed, said, halted at the limit, back and reconciled without an operator."""
+
+import asyncio
+import time
+from urllib.parse import urlsplit
+
+import pytest
+
+from athena.config import Settings
+from athena.live.commands import request_sync
+from athena.model import Scope
+from athena.ops.status import gather
+from athena.simulator.proxy import FaultProxy
+from tests.engine.processes import wait_for
+from tests.recovery_engine.harness import SETTINGS, Trials
+from tests.support.faulty_venue import own_loop
+
+LIMIT_SECONDS = 8
+
+
+@pytest.mark.timeout(120)
+def test_a_silent_network_is_noticed_in_five_seconds_and_survived_without_an_operator(tmp_path):
+    """Half-open connections: state within 5 s, positions unknown, halted at the limit, lifted when the books agree."""
+    trials = Trials(tmp_path, 3)
+    (trials.home / "athena.toml").write_text(SETTINGS.replace("seconds = 30", f"seconds = {LIMIT_SECONDS}"))
+    with own_loop() as loop:
+
+        def call(work):
+            return asyncio.run_coroutine_threadsafe(work, loop).result(10)
+
+        async def do(act):
+            act()
+
+        proxy = FaultProxy(urlsplit(trials.url).port)
+        call(proxy.start())
+        trials.url, venue = proxy.url, trials.url
+        trials.settings = Settings.load({}, home=trials.home, simulator_url=proxy.url)
+        try:
+            process, said = trials.begin("", 0)
+            assert trials.ready(process, said)
+            trials.url = venue  # the test itself asks the venue directly
+            mine = trials.guard().halt("mine", scope=Scope.SYMBOL, target="XOM")
+            trials.operate()
+
+            def origins():
+                return sorted(halt.origin.value for halt in trials.guard().halts())
+
+            wait_for(lambda: len(trials.posts()) > 3, "orders")
+            began = time.monotonic()
+            call(do(proxy.half_open))
+            with trials.reader() as journal:
+                gone = "SELECT 1 FROM broker_states WHERE broker = 'alpaca' AND state != 'connected' AND sequence > ?"
+                head = journal.head()[0]
+                wait_for(lambda: journal.one(gone, (head,)), "the loss to be noticed", 6)
+                noticed = time.monotonic() - began
+            assert noticed <= 5.5, noticed  # five seconds, and this poll
+            wait_for(lambda: gather(trials.settings).positions_unsure_since, "positions to be unknown", 3)
+            wait_for(lambda: "connectivity" in origins(), "the halt at the limit", 2 * LIMIT_SECONDS)
+            sent = len(trials.posts())
+            call(do(proxy.heal))
+            wait_for(lambda: "connectivity" not in origins(), "the lifting", 45)
+            wait_for(lambda: len(trials.posts()) > sent, "trading to go on", 20)
+            assert mine.id in {halt.id for halt in trials.guard().halts()}
+            wait_for(lambda: gather(trials.settings).positions_unsure_since is None, "positions to be known", 20)
+            trials.guard().halt("the end")
+            with trials.journal() as journal:
+                wait_for(lambda: request_sync(journal, "reconcile", timeout=20).ok, "books that agree")
+                wait_for(lambda: not trials.differences(journal, True), "all to be equal", 20)
+        finally:
+            trials.process.kill()
+            trials.process.join(10)
+            call(proxy.stop())
+            trials.stop_all()
+            trials.stop_simulator()
