@@ -172,6 +172,7 @@ class Day:
         engine.process(ClockRead(await self.broker.get_clock()))
         if self.journal.one("SELECT 1 FROM account") is None:
             await bind_account(self.journal, "simulator", self.broker, self.clock.now())
+            self.clock.advance(seconds=1)  # what executes in the very instant of binding is told apart by nothing
         engine.portfolio = Portfolio.from_journal(self.journal)
         self.guard.start()
         engine.guarded = True
