@@ -120,7 +120,7 @@ class _Layers:
         if self.flag is None:
             return {"file": f"missing or cut: {self.path}"}
         return {
-            "says": "allows" if self.acknowledged else "halted",
+            "says": ("allows" if self.leased else "no halt, but no lease: refuses") if self.acknowledged else "halted",
             "H latest halt": _hex(self.h),
             "R acknowledged": _hex(self.r),
             "E last change": _hex(self.e),
