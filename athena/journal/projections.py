@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from athena.errors import JournalError
-from athena.journal import orders as _orders  # noqa: F401  # registers its projections
+from athena.journal import alerts as _alerts  # noqa: F401  # these two register their projections
+from athena.journal import orders as _orders  # noqa: F401
 from athena.journal.codec import day_of, encode
 from athena.journal.entry import PROJECTIONS, Database, Entry, insert, kind, money
 from athena.model import Mode
 
 TABLES = (
     "guard", "halts", "limits", "orders", "fills", "violations", "equity", "trading_days", "openings", "account",
-    "cash_flows", "commands", "reconciliations", "broker_states",
+    "cash_flows", "commands", "reconciliations", "broker_states", "alerts",
 )  # fmt: skip
 INITIAL = "INSERT INTO guard (id, epoch, mode, nonce, updated_at) VALUES (1, 0, 'halted', '0', NULL)"  # born disabled
 

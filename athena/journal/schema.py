@@ -52,6 +52,7 @@ limits = _table(
     "limits", _key("name"), _key("target"), *_text("value!"), _number("version"),
     *_text("changed_at!", "changed_by!", "reason!"), clustered=True,
 )  # fmt: skip
+_unfinished = text("state <> 'notified' OR resolved_at IS NULL OR told = 0")
 _open = text(f"status NOT IN {_FINAL}")
 orders = _table(
     "orders", _key("client_order_id"),
@@ -98,6 +99,15 @@ reconciliations = _table(
 )  # fmt: skip
 broker_states = _table(
     "broker_states", _sequence(), *_text("at!", "broker!", "state!", "previous", "reason"),
+)  # fmt: skip
+alerts = _table(
+    "alerts", _key("id"), _number("sequence"),
+    *_text("name!", "severity!", "labels!", "annotations!", "starts_at!", "received_at!", "resolved_at", "playbook!"),
+    *_text("parameters!", "action!"),
+    _number("drill"),
+    *_text("problem!", "state!", "acted", "run", "verdict", "reason", "next_action", "page", "notified_at"),
+    _number("told"),
+    Index("alerts_unfinished", "state", sqlite_where=_unfinished, postgresql_where=_unfinished), clustered=True,
 )  # fmt: skip
 heartbeats = _table(
     "heartbeats", _key("component"), _number("pid"), *_text("host!", "started_at!", "at!", "venue_at", "details!"),

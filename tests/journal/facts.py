@@ -55,6 +55,15 @@ def bound(**changes: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def alert(identity: str = "a1", **changes: Any) -> dict[str, Any]:
+    return {
+        "id": identity, "status": "firing", "name": "HighSlippage", "severity": "warning", "drill": False,
+        "labels": {"alertname": "HighSlippage"}, "annotations": {"summary": "fills cost much"}, "starts_at": VENUE_AT,
+        "playbook": "slippage_analysis", "parameters": {"symbol": "AAPL"}, "action": "halt_symbol", "problem": "",
+        **changes,
+    }  # fmt: skip
+
+
 EVERY_KIND: tuple[tuple[str, dict[str, Any]], ...] = (
     ("account.bound", bound(positions=[{"symbol": "KO", "quantity": Decimal(-5), "price": Decimal("55.1")}])),
     ("engine.started", {"version": "0.1.0", "safe_mode": False, "speed": 390.0, "clean": True}),
@@ -81,6 +90,14 @@ EVERY_KIND: tuple[tuple[str, dict[str, Any]], ...] = (
     ("broker.state", {"broker": "alpaca", "state": "connected", "previous": "connecting", "reason": ""}),
     ("note", {"text": "first line\nsecond line, ünïcode"}),
     ("engine.stopped", {"reason": "asked"}),
+    ("alert.received", alert()),
+    ("alert.acted", {"id": "a1", "outcome": "AAPL halted"}),
+    ("alert.running", {"ids": ["a1"], "run": "r1"}),
+    ("playbook.ran", {"playbook": "slippage_analysis", "succeeded": True, "verdict": "STOP", "run": "r1"}),
+    ("alert.page", {"ids": ["a1"], "verdict": "STOP", "reason": "60 bps", "next_action": "halt", "page": "r.html"}),
+    ("alert.notified", {"ids": ["a1"]}),
+    ("alert.received", alert(status="resolved", ends_at=VENUE_AT)),
+    ("alert.told_resolved", {"ids": ["a1"]}),
     ("approval.requested", {"id": "r1", "action": "resume", "what": "resume everything", "facts": {}, "by": "a"}),
     ("approval.given", {"id": "r1", "by": "b", "what": "resume everything"}),
 )  # fmt: skip

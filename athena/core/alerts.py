@@ -1,0 +1,134 @@
+"""Alerts as the journal has them: what fires, what was done about it, where its page is.
+
+    for alert in active_alerts(journal):
+        print(alert.name, alert.state, alert.verdict, alert.page)
+
+They are told by Alertmanager through `athena alerts serve`. Their text is other people's: escape it where it is shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from athena.journal.codec import from_text
+from athena.journal.journal import Journal
+
+UNFINISHED = "(state <> 'notified' OR resolved_at IS NULL OR told = 0)"  # the index alerts_unfinished, word for word
+_SEVERITIES = {"critical": 0, "warning": 1}
+
+
+class AlertState(StrEnum):
+    """How far an alert has come; what is not `notified` is taken up again after a crash."""
+
+    RECEIVED = "received"
+    RUNNING = "running"
+    PAGE = "page"
+    NOTIFIED = "notified"
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One alert, from its firing to its end. `id` is of its labels and start; times are the machine's, aware.
+
+    `parameters` are those its playbook takes; `action` is what its rule asks for ("", "halt" or "halt_symbol") and
+    `acted` what came of it. `verdict`, `reason`, `next_action` and `page` (a path) are of the playbook's run, empty
+    before it. `problem` says why something it asked for was refused. `told` says whether its end was told.
+    """
+
+    id: str
+    name: str
+    severity: str
+    state: AlertState
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts_at: datetime
+    received_at: datetime
+    resolved_at: datetime | None
+    playbook: str
+    parameters: Mapping[str, Any]
+    action: str
+    acted: str
+    drill: bool
+    problem: str
+    run: str
+    verdict: str
+    reason: str
+    next_action: str
+    page: str
+    notified_at: datetime | None
+    told: bool
+
+    @property
+    def firing(self) -> bool:
+        return self.resolved_at is None
+
+    @property
+    def symbol(self) -> str:
+        """The symbol it is about; "" when it is about none."""
+        return str(self.parameters.get("symbol") or self.labels.get("symbol") or "")
+
+    @property
+    def summary(self) -> str:
+        """The rule's sentence, else the name."""
+        return self.annotations.get("summary") or self.name
+
+    def __repr__(self) -> str:
+        drill = " (drill)" if self.drill else ""
+        ended = "" if self.resolved_at is None else f" until {self.resolved_at:%H:%M:%S}"
+        return f"<Alert {self.name}{drill} {self.severity} since {self.starts_at:%H:%M:%S}{ended}, {self.state}>"
+
+
+def active_alerts(journal: Journal) -> list[Alert]:
+    """Alerts that fire now, critical ones first, then the newest. Raises JournalError."""
+    rows = journal.query(f"SELECT * FROM alerts WHERE {UNFINISHED} AND resolved_at IS NULL")
+    found = [_alert(row) for row in rows]
+    return sorted(found, key=lambda a: (_SEVERITIES.get(a.severity, 2), -a.starts_at.timestamp(), a.name))
+
+
+def recent_alerts(journal: Journal, number: int = 50) -> list[Alert]:
+    """The alerts received last, the newest first, those that ended included. Raises JournalError."""
+    return [_alert(row) for row in journal.query("SELECT * FROM alerts ORDER BY sequence DESC LIMIT ?", (number,))]
+
+
+def unfinished_alerts(journal: Journal) -> list[Alert]:
+    """Alerts that something is still to be done about, oldest first: run, notify, or tell that they ended."""
+    rows = journal.query(
+        f"SELECT * FROM alerts WHERE {UNFINISHED} AND (state <> 'notified' OR (resolved_at IS NOT NULL AND told = 0))"
+        " ORDER BY sequence"
+    )
+    return [_alert(row) for row in rows]
+
+
+def _alert(row: Any) -> Alert:
+    def moment(name: str) -> datetime | None:
+        return from_text(row[name]) if row[name] else None
+
+    return Alert(
+        id=row["id"],
+        name=row["name"],
+        severity=row["severity"],
+        state=AlertState(row["state"]),
+        labels=json.loads(row["labels"]),
+        annotations=json.loads(row["annotations"]),
+        starts_at=from_text(row["starts_at"]),
+        received_at=from_text(row["received_at"]),
+        resolved_at=moment("resolved_at"),
+        playbook=row["playbook"],
+        parameters=json.loads(row["parameters"]),
+        action=row["action"],
+        acted=row["acted"] or "",
+        drill=bool(row["drill"]),
+        problem=row["problem"],
+        run=row["run"] or "",
+        verdict=row["verdict"] or "",
+        reason=row["reason"] or "",
+        next_action=row["next_action"] or "",
+        page=row["page"] or "",
+        notified_at=moment("notified_at"),
+        told=bool(row["told"]),
+    )

@@ -1,0 +1,31 @@
+"""Alerts in the journal: one row from firing to end, whatever is told twice, and the same when folded again."""
+
+from athena.core.alerts import AlertState, active_alerts, recent_alerts, unfinished_alerts
+from athena.journal import Journal
+from tests.journal.facts import VENUE_AT, alert
+
+
+def test_an_alert_is_one_row_from_its_firing_to_its_end(tmp_path):
+    """Each state is read back; a firing told twice is one alert; what ended no longer fires; the fold agrees."""
+    with Journal.open(tmp_path / "home" / "j.sqlite3", "alerts") as journal:
+        journal.append("alert.received", alert())
+        journal.append("alert.received", alert("a2", severity="critical", name="EngineDown"))
+        journal.append("alert.received", alert())
+        assert [a.name for a in active_alerts(journal)] == ["EngineDown", "HighSlippage"]
+        assert [a.id for a in unfinished_alerts(journal)] == ["a1", "a2"]
+        journal.append("alert.running", {"ids": ["a1"], "run": "r1"})
+        told = {"verdict": "STOP", "reason": "60 bps", "next_action": "halt it", "page": "reports/x.html"}
+        journal.append("alert.page", {"ids": ["a1"], **told})
+        journal.append("alert.notified", {"ids": ["a1"]})
+        (first,) = [a for a in active_alerts(journal) if a.id == "a1"]
+        assert (first.state, first.run, first.verdict, first.page) == (
+            AlertState.NOTIFIED, "r1", "STOP", "reports/x.html"
+        )  # fmt: skip
+        assert [a.id for a in unfinished_alerts(journal)] == ["a2"]
+        journal.append("alert.received", alert(status="resolved", ends_at=VENUE_AT))
+        assert [a.id for a in active_alerts(journal)] == ["a2"]
+        assert [a.id for a in unfinished_alerts(journal)] == ["a1", "a2"]  # its end is still to be told
+        journal.append("alert.told_resolved", {"ids": ["a1"]})
+        assert [a.id for a in unfinished_alerts(journal)] == ["a2"]
+        assert [a.resolved_at for a in recent_alerts(journal)] == [None, VENUE_AT]
+        assert journal.verify().ok
