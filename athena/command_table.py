@@ -182,6 +182,17 @@ COMMANDS = (
         (_DAY, _WHY, *_EXTRAS),
     ),
     Command(
+        "post-market",
+        DAILY,
+        "the work after the close: report, trades and logs archived, limits proposed, snapshot; each read back",
+        "athena.ops.post_market:post_market",
+        (
+            option("--only", action="append", default=[], metavar="STEP", help="this step only; may be repeated"),
+            _WHY,
+            _DRY_RUN,
+        ),
+    ),
+    Command(
         "playbook",
         DAILY,
         "run one playbook headless and say its verdict",

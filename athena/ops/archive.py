@@ -5,28 +5,23 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import asdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from athena.analysis.assessment import Verdict
 from athena.config import Settings
 from athena.errors import SettingsError
-from athena.journal.codec import from_text
-from athena.journal.journal import Journal
-from athena.model import NEW_YORK, OrderStatus, trading_date
 from athena.ops.recovery_show import Table, existing_journal, say, working
 
 if TYPE_CHECKING:
     from athena.core.archive import Archived
-
-EXTENDED_HOURS_END = 20  # New York; after it nothing can be filled on any day
-_FINAL = tuple(status.value for status in OrderStatus if status.is_final)
 
 
 def archive_trades(settings: Settings, arguments: argparse.Namespace) -> int:
     """Archive what is closed and has news; exit 10 when files were harmed or the journal lacks archived rows."""
     from athena.core.archive import archive_days
     from athena.core.archive_files import FOLDER
+    from athena.core.sessions import not_over
 
     if arguments.date and arguments.all:
         raise SettingsError("--date and --all contradict each other.", "Give one of them.")
@@ -67,34 +62,6 @@ def archive_trades(settings: Settings, arguments: argparse.Namespace) -> int:
         else ""
     )
     return say(arguments, Verdict.ATTENTION if wrong else Verdict.OK, told, facts, tables, then)
-
-
-def not_over(journal: Journal, settings: Settings) -> tuple[date, str]:
-    """The earliest trading date that is not over by the venue's time, and why it waits ('' where it has not begun).
-
-    A session's day is over when it has closed and no order is open, at the latest when extended hours end.
-    """
-    at = datetime.now(UTC)
-    if settings.venue == "simulator":  # its time is the engine's last word
-        known = "SELECT venue_at AS at FROM heartbeats UNION SELECT venue_at FROM equity"
-        row = journal.one(f"SELECT max(at) FROM ({known}) AS known")
-        if row is None or row[0] is None:
-            return date.min, "the venue's time is not known: the engine never ran here"
-        at = from_text(row[0])
-    from athena.simulator.sessions import session_on
-
-    today, session = trading_date(at), session_on(trading_date(at))
-    over = today + timedelta(days=1), ""
-    if at.astimezone(NEW_YORK).hour >= EXTENDED_HOURS_END:
-        return over
-    if session is None:
-        return today, ""
-    if at < session.close:
-        return today, f"{today} waits for its close at {session.close.astimezone(NEW_YORK):%H:%M} New York"
-    row = journal.one(f"SELECT count(*) FROM orders WHERE status NOT IN ({', '.join('?' * len(_FINAL))})", _FINAL)
-    if row and row[0]:
-        return today, f"{today} waits: {row[0]} orders are open, and may fill until {EXTENDED_HOURS_END}:00 New York"
-    return over
 
 
 def _chosen(text: str) -> date | None:

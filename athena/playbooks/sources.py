@@ -18,6 +18,7 @@ import pandas as pd
 from athena.analysis.daily import DayRecord
 from athena.analysis.tables import rows_of
 from athena.config import Settings
+from athena.core.sessions import session_of
 from athena.errors import JournalError, SettingsError
 from athena.journal import Journal
 from athena.journal.codec import day_of, from_text
@@ -97,7 +98,7 @@ def _read(journal: Journal, chosen: date, now: datetime) -> DayRecord:
     start, marks_start = _start(journal, text)
     beat = journal.one("SELECT at, venue_at FROM heartbeats WHERE component = 'engine'")
     begins, ends = _machine_span(journal, text)
-    opens, closes = _session(chosen)
+    opens, closes = session_of(chosen) or (None, None)
     return DayRecord(
         trading_date=chosen,
         journal=str(journal.path),
@@ -173,17 +174,6 @@ def _venue_now(beat: Any, curve: pd.DataFrame, chosen: date) -> datetime | None:
     if beat and beat["venue_at"] and trading_date(from_text(beat["venue_at"])) == chosen:
         known.append(from_text(beat["venue_at"]))
     return max(known, default=None)
-
-
-def _session(chosen: date) -> tuple[datetime | None, datetime | None]:
-    """Open and close of the exchange's session in UTC, early closes included; Nones where it is no session."""
-    import exchange_calendars
-
-    calendar = exchange_calendars.get_calendar("XNYS", start=chosen - timedelta(days=7), end=chosen + timedelta(days=7))
-    if not calendar.is_session(chosen.isoformat()):
-        return None, None
-    opens, closes = calendar.session_open(chosen.isoformat()), calendar.session_close(chosen.isoformat())
-    return opens.to_pydatetime(), closes.to_pydatetime()
 
 
 def _fills(journal: Journal, text: str) -> pd.DataFrame:

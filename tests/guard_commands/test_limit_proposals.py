@@ -13,7 +13,7 @@ from athena.live.limit_replay import load_record, replay
 from athena.live.limits import LIMITS, effective
 from athena.model import Side
 from athena.ops.guard_scratch import SYMBOL, ScratchGuard
-from athena.ops.risk_params import _frame, what_if
+from athena.playbooks.proposing import replayed, what_if
 from athena.simulator.synthetic import SyntheticTape
 
 TAPE = SyntheticTape(7, (SYMBOL,))
@@ -99,8 +99,8 @@ def test_assessment_names_each_candidates_cost():
     found = propose(evidence, {})
     report = what_if(record, found, {"account": "drill"})
     assert report.verdict is Verdict.OK
-    base = _frame(replay(record))
-    strict = {"tiny": _frame(replay(record, {("max_order_quantity", ""): D(1)}))}
+    base = replayed(replay(record))
+    strict = {"tiny": replayed(replay(record, {("max_order_quantity", ""): D(1)}))}
     judged = assess(base, strict | {ALL: strict["tiny"]}, {"tiny": "10000 to 1 shares"}, {})
     assert judged.verdict is Verdict.ATTENTION
     assert judged.numbers["refused, tiny"] == len(newly_refused(strict["tiny"], base)) > 5
@@ -112,7 +112,7 @@ def test_assessment_names_each_candidates_cost():
 def test_a_replay_that_does_not_repeat_the_record_is_unknown():
     """A what-if whose baseline contradicts the record is not leaned upon, and neither is an empty one."""
     record, _ = record_of(a_busy_day)
-    base = _frame(replay(record))
+    base = replayed(replay(record))
     wrong = base.assign(replayed="ORDER_RATE")
     assert assess(wrong, {}, {}, {}).verdict is Verdict.UNKNOWN
     assert assess(pd.DataFrame(columns=base.columns), {}, {}, {}).verdict is Verdict.UNKNOWN

@@ -17,6 +17,7 @@ from athena.live.limits import LIMITS, Value, parse, show
 from athena.playbooks.books import pictures
 from athena.playbooks.books.system import System
 from athena.playbooks.books.telling import answers, reframe
+from athena.playbooks.proposing import replayed
 
 TITLE = "Limits, what if"
 QUESTIONS = {
@@ -46,11 +47,11 @@ def assess(system: System, changes: str = "") -> Assessment:
     if unfit := [name for name, _ in wanted if name in NOT_REPLAYED]:
         raise SettingsError(f"{unfit[0]} cannot be replayed.", "The journal does not keep what it compares.")
     record = load_record(system.journal)
-    frames = {_label(key): _frame(replay(record, {key: value})) for key, value in wanted.items()}
+    frames = {_label(key): replayed(replay(record, {key: value})) for key, value in wanted.items()}
     if len(wanted) > 1:
-        frames[limits_replay.ALL] = _frame(replay(record, wanted))
+        frames[limits_replay.ALL] = replayed(replay(record, wanted))
     said = {_label(key): f"{show(key[0], current[key[0]])} to {show(key[0], value)}" for key, value in wanted.items()}
-    baseline = _frame(replay(record))
+    baseline = replayed(replay(record))
     judged = limits_replay.assess(baseline, frames, said, {"changes": said})
     whole = frames.get(limits_replay.ALL, next(iter(frames.values()), baseline))
     effects = judged.sections["effects"]
@@ -104,13 +105,6 @@ def _halved(current: dict[str, Any]) -> dict[Key, Value]:
 
 def _label(key: Key) -> str:
     return f"{key[0]} {key[1]}".strip()
-
-
-def _frame(judged: Any) -> pd.DataFrame:
-    from athena.live.limit_replay import Judged
-
-    names = list(Judged.__slots__)
-    return pd.DataFrame([[getattr(one, name) for name in names] for one in judged], columns=names)
 
 
 def _orders(candidate: pd.DataFrame, baseline: pd.DataFrame) -> Section:

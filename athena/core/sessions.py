@@ -1,0 +1,53 @@
+"""The exchange's session of one day, early closes included, and the first day that is not over."""
+
+from __future__ import annotations
+
+import warnings
+from datetime import UTC, date, datetime, timedelta
+
+from athena.config import Settings
+from athena.journal.codec import from_text
+from athena.journal.journal import Journal
+from athena.model import NEW_YORK, OrderStatus, trading_date
+
+EXTENDED_HOURS_END = 20  # New York; after it nothing can be filled on any day
+_FINAL = tuple(status.value for status in OrderStatus if status.is_final)
+
+
+def session_of(day: date) -> tuple[datetime, datetime] | None:
+    """Open and close of New York's session in UTC; None on a day without one. The first call takes about a second."""
+    import exchange_calendars
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pandas tells exchange_calendars of its own coming changes
+        calendar = exchange_calendars.get_calendar("XNYS", start=day - timedelta(days=7), end=day + timedelta(days=7))
+    if not calendar.is_session(day.isoformat()):
+        return None
+    opens, closes = calendar.session_open(day.isoformat()), calendar.session_close(day.isoformat())
+    return opens.to_pydatetime().astimezone(UTC), closes.to_pydatetime().astimezone(UTC)
+
+
+def not_over(journal: Journal, settings: Settings) -> tuple[date, str]:
+    """The earliest trading date that is not over by the venue's time, and why it waits ('' where it has not begun).
+
+    A session's day is over when it has closed and no order is open, at the latest when extended hours end.
+    """
+    at = datetime.now(UTC)
+    if settings.venue == "simulator":  # its time is the engine's last word
+        known = "SELECT venue_at AS at FROM heartbeats UNION SELECT venue_at FROM equity"
+        row = journal.one(f"SELECT max(at) FROM ({known}) AS known")
+        if row is None or row[0] is None:
+            return date.min, "the venue's time is not known: the engine never ran here"
+        at = from_text(row[0])
+    today = trading_date(at)
+    over, session = (today + timedelta(days=1), ""), session_of(today)
+    if at.astimezone(NEW_YORK).hour >= EXTENDED_HOURS_END:
+        return over
+    if session is None:
+        return today, ""
+    if at < session[1]:
+        return today, f"{today} waits for its close at {session[1].astimezone(NEW_YORK):%H:%M} New York"
+    row = journal.one(f"SELECT count(*) FROM orders WHERE status NOT IN ({', '.join('?' * len(_FINAL))})", _FINAL)
+    if row and row[0]:
+        return today, f"{today} waits: {row[0]} orders are open, and may fill until {EXTENDED_HOURS_END}:00 New York"
+    return over
