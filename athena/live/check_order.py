@@ -7,7 +7,6 @@ found.passes, found.binds, found.largest
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -26,13 +25,13 @@ from athena.live.guard_probe import LimitCheck, largest, probe, scaled
 from athena.live.guard_rules import Rules
 from athena.live.limits import effective, show
 from athena.live.verdict import Code, Refused
+from athena.live.vitals import beat
 from athena.model import Mode, OrderIntent, OrderType, Quote, Side
 
 if TYPE_CHECKING:
     from athena.journal.journal import Journal
 
 Result = TypeVar("Result")
-STALE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -191,15 +190,11 @@ def _halted(guard: ExecutionGuard, rules: Rules, intent: OrderIntent) -> Refused
 
 def _venue_now(journal: Journal) -> tuple[datetime, list[str]]:
     """The venue's time by the engine's last heartbeat, carried on while the engine lives."""
-    row = journal.one("SELECT at, venue_at, details FROM heartbeats WHERE component = 'engine'")
-    if row is None or not row["venue_at"]:
+    heard = beat(journal)
+    if heard is None or heard.venue_now is None:
         return datetime.now(UTC), ["the engine never ran here; judged at this machine's time"]
-    at, details = datetime.fromisoformat(row["at"]), json.loads(row["details"])
-    venue = datetime.fromisoformat(row["venue_at"])
-    age = datetime.now(UTC) - at
-    if age > timedelta(seconds=STALE_SECONDS) or details.get("state") == "stopped":
-        return venue, [f"the engine is not running; judged as of {venue:%Y-%m-%d %H:%M:%S} UTC, venue time"]
-    return venue + age * float(details.get("speed") or 1), []
+    told = f"the engine is not running; judged as of {heard.venue_now:%Y-%m-%d %H:%M:%S} UTC, venue time"
+    return heard.venue_now, [] if heard.alive else [told]
 
 
 def _engines_quote(journal: Journal, symbol: str) -> Quote | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from athena.errors import AthenaError, EngineNotRunning, did_you_mean
+from athena.live.vitals import beat
 
 if TYPE_CHECKING:
     from athena.journal.journal import Journal
@@ -34,7 +35,6 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 }
 """What an engine can be asked, with the arguments each needs."""
 
-ENGINE_STALE_SECONDS = 5.0
 POLL_SECONDS = 0.05
 
 
@@ -67,28 +67,15 @@ class CommandResult(Mapping[str, Any]):
         return f"{self.name}: {'done' if self.ok else 'FAILED'}. {self.message}".rstrip()
 
 
-def engine_heartbeat(journal: Journal) -> tuple[datetime, dict[str, Any]] | None:
-    """Time and details of the engine's last heartbeat, whether it still runs or not; None when it never ran."""
-    row = journal.one("SELECT at, details FROM heartbeats WHERE component = 'engine'")
-    if row is None:
-        return None
-    return datetime.fromisoformat(row["at"].replace("Z", "+00:00")), json.loads(row["details"])
-
-
 def require_engine(journal: Journal) -> dict[str, Any]:
     """The live engine's heartbeat details; raises EngineNotRunning telling when it was last heard of."""
-    heard = engine_heartbeat(journal)
+    heard = beat(journal)
     hint = "Start it: athena engine."
     if heard is None:
         raise EngineNotRunning("engine: not running, and it never ran on this journal.", hint)
-    at, details = heard
-    if details.get("state") == "stopped":
-        raise EngineNotRunning(f"engine: not running, it stopped at {at:%Y-%m-%d %H:%M:%S} UTC.", hint)
-    age = (datetime.now(UTC) - at).total_seconds()
-    if age > ENGINE_STALE_SECONDS:
-        last = f"{at:%Y-%m-%d %H:%M:%S} UTC, {age:.0f} s ago"
-        raise EngineNotRunning(f"engine: not running, last heartbeat {last}.", hint)
-    return details
+    if not heard.alive:
+        raise EngineNotRunning(f"engine: not running, {heard.silence}.", hint)
+    return heard.details
 
 
 async def request(

@@ -9,19 +9,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from athena.live.guard_flag import GuardFlag
 from athena.live.guard_rules import Halt
 from athena.live.limits import LIMITS, Value, parse
+from athena.live.vitals import STALE_SECONDS, beat, books
 from athena.model import Origin, Scope
 
 if TYPE_CHECKING:
     from athena.journal.journal import Journal, Transaction
 
-HEARD_SECONDS = 5.0  # a heartbeat older than this tells nothing of now
 SKEW_SECONDS_MAX = 2.0
 _LOSS, _SLIPPAGE = "max_daily_loss_dollars", "max_slippage_bps"
 _TRANSFERS = {"CSD", "CSW", "JNLC", "TRANS"}
@@ -74,10 +74,8 @@ def _lines(tx: Journal | Transaction, halts: tuple[Halt, ...], flag: GuardFlag) 
 
 def _heard(tx: Journal | Transaction, component: str) -> dict[str, Any] | None:
     """What a component last told of itself, None when that is too long ago to count."""
-    row = tx.one("SELECT at, details FROM heartbeats WHERE component = ?", (component,))
-    if row is None or not -1 <= (datetime.now(UTC) - datetime.fromisoformat(row["at"])).total_seconds() < HEARD_SECONDS:
-        return None
-    return dict(json.loads(row["details"]))
+    heard = beat(tx, component)
+    return heard.details if heard is not None and heard.fresh else None
 
 
 def _reconciled(tx: Journal | Transaction, halts: tuple[Halt, ...]) -> Line:
@@ -86,13 +84,12 @@ def _reconciled(tx: Journal | Transaction, halts: tuple[Halt, ...]) -> Line:
     By sequence and not by time: a clock that was set back must not make an old reconciliation look new.
     """
     name, again = "reconciled", "athena reconcile"
-    row = tx.one("SELECT sequence, at, ok FROM reconciliations ORDER BY sequence DESC LIMIT 1")
-    if row is None:
+    if (last := books(tx)) is None:
         return Line(name, False, "never on this journal", again)
-    at, wanted = datetime.fromisoformat(row["at"]), {halt.id for halt in halts}
-    if not row["ok"]:
+    at, wanted = last.at, {halt.id for halt in halts}
+    if not last.ok:
         return Line(name, False, f"the last one, {at:%H:%M:%S} UTC, found breaks", "See them: athena reconcile")
-    for later in tx.query(_SINCE, (row["sequence"],)):
+    for later in tx.query(_SINCE, (last.sequence,)):
         if later["kind"] == "engine.started" or json.loads(later["payload"])["id"] in wanted:
             since = datetime.fromisoformat(later["at"])
             return Line(name, False, f"last {at:%H:%M:%S} UTC, halted or started {since:%H:%M:%S} UTC", again)
@@ -103,7 +100,7 @@ def _streams(tx: Journal | Transaction, details: dict[str, Any] | None) -> Line:
     """The engine's broker and each of its streams are connected, and while the session is open quotes arrive."""
     name, mend = "streams fresh", "athena check-brokers"
     if details is None:
-        return Line(name, False, f"the engine's broker was not heard of in the last {HEARD_SECONDS:g} s", mend)
+        return Line(name, False, f"the engine's broker was not heard of in the last {STALE_SECONDS:g} s", mend)
     states = {"broker": details.get("state"), **(details.get("streams") or {})}
     down = [f"{part} is {state}" for part, state in states.items() if state != "connected"]
     if down:

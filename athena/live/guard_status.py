@@ -12,12 +12,11 @@ from athena.live.guard_book import Book
 from athena.live.guard_flag import GuardFlag, H, R
 from athena.live.guard_rules import Halt, Rules
 from athena.live.limits import LIMITS, Value, show
+from athena.live.vitals import beat
 from athena.model import Mode
 
 if TYPE_CHECKING:
     from athena.journal.journal import Journal
-
-STALE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +146,16 @@ def _why(passes: bool, halted: bool, rules: Rules, running: bool, safe: bool) ->
 
 
 def _engine(journal: Journal) -> tuple[str, dict[str, str], bool, bool]:
-    row = journal.one("SELECT pid, at, details FROM heartbeats WHERE component = 'engine'")
-    if row is None:
+    heard = beat(journal)
+    if heard is None:
         return "never ran on this journal", {}, False, False
-    at = datetime.fromisoformat(row["at"])
-    details = json.loads(row["details"])
-    age = (datetime.now(UTC) - at).total_seconds()
-    alive = age <= STALE_SECONDS and details.get("state") != "stopped"
-    text = f"running, pid {row['pid']}" if alive else f"not running, last heartbeat {at.astimezone():%Y-%m-%d %H:%M:%S}"
-    return text, dict(details.get("guard") or {}), alive, alive and bool(details.get("safe_mode"))
+    text = f"running, pid {heard.pid}" if heard.alive else f"not running, {heard.silence}"
+    return (
+        text,
+        dict(heard.details.get("guard") or {}),
+        heard.alive,
+        heard.alive and bool(heard.details.get("safe_mode")),
+    )
 
 
 def _lines(rules: Rules, usage: dict[str, str]) -> tuple[LimitLine, ...]:

@@ -30,9 +30,9 @@ from athena.live.guard_flag import H, R
 from athena.live.limits import LIMITS, parse
 from athena.live.metrics_counts import Counts
 from athena.live.metrics_families import api_requests, counter, gauge, labelled, slippage
+from athena.live.vitals import STALE_SECONDS
 from athena.model import BrokerState, Mode, OrderStatus
 
-STALE_SECONDS = 5.0
 LOSS_LIMIT = "max_daily_loss_dollars"
 _FINAL = ", ".join(f"'{status}'" for status in ("refused", "not_sent", "filled", "canceled", "expired", "rejected"))
 _OPEN = (  # word for word the condition of the index orders_open

@@ -142,7 +142,7 @@ class _Page(BaseHTTPRequestHandler):
         self._answer(200, text, "text/plain; version=0.0.4; charset=utf-8")
 
     def _healthy(self) -> None:
-        from athena.live.metrics import STALE_SECONDS
+        from athena.live.vitals import STALE_SECONDS
 
         try:
             age = self.server.metrics.liveness()

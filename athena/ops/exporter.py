@@ -144,7 +144,7 @@ def _summary(samples: Samples, source: str) -> dict[str, Any]:
 
 
 def _engine(age: float | None) -> str:
-    from athena.live.metrics import STALE_SECONDS
+    from athena.live.vitals import STALE_SECONDS
 
     if age is None:
         return "never ran on this journal"

@@ -14,13 +14,13 @@ from athena.config import Settings
 from athena.core.decisions import Decision, halted
 from athena.live.guard_flag import SIZE, E, GuardFlag, H, L, R, S, boottime_ns, flag_path
 from athena.live.guard_rules import Halt
+from athena.live.vitals import Beat, beat
 from athena.model import Mode, Scope
 from athena.ops.health import COLOURS, EXIT_CODES, words
 
 if TYPE_CHECKING:
     from athena.journal.journal import Journal
 
-STALE_SECONDS = 5.0
 SENDING_SECONDS = 30.0
 
 
@@ -76,10 +76,9 @@ def look(settings: Settings, journal: Journal) -> GuardState:
     standing = journal.query("SELECT * FROM halts WHERE cleared_at IS NULL ORDER BY at")
     halts = tuple(map(Halt.from_row, standing))
     known = {str(r["nonce"]): r["cleared_at"] for r in journal.query("SELECT nonce, cleared_at FROM halts")}
-    beat = journal.one("SELECT pid, at, details FROM heartbeats WHERE component = 'engine'")
     path = flag_path(settings.journal_path)
     flag = GuardFlag(path) if path.exists() and path.stat().st_size >= SIZE else None
-    layers = _Layers(row, halts, known, beat, flag, path)
+    layers = _Layers(row, halts, known, beat(journal), flag, path)
     try:
         return GuardState(
             layers.row_words(), layers.flag_words(), layers.gate_words(), halts,
@@ -94,7 +93,13 @@ class _Layers:
     """What was read, and how it compares."""
 
     def __init__(
-        self, row: Any, halts: tuple[Halt, ...], known: dict[str, str], beat: Any, flag: GuardFlag | None, path: Path
+        self,
+        row: Any,
+        halts: tuple[Halt, ...],
+        known: dict[str, str],
+        heard: Beat | None,
+        flag: GuardFlag | None,
+        path: Path,
     ) -> None:
         self.row, self.halts, self.known, self.flag, self.path = row, halts, known, flag, path
         self.mode = Mode(row["mode"]) if row else Mode.HALTED
@@ -103,10 +108,10 @@ class _Layers:
         self.now = boottime_ns()
         self.acknowledged = self.h != 0 and self.h == self.r
         self.leased = self.now < self.lease
-        self.details = json.loads(beat["details"]) if beat else {}
-        self.pid = beat["pid"] if beat else None
-        self.age = (datetime.now(UTC) - datetime.fromisoformat(beat["at"])).total_seconds() if beat else None
-        self.alive = self.age is not None and self.age <= STALE_SECONDS and self.details.get("state") != "stopped"
+        self.details = heard.details if heard else {}
+        self.pid = heard.pid if heard else None
+        self.age = heard.age_seconds if heard else None
+        self.alive = heard is not None and heard.alive
 
     def row_words(self) -> dict[str, str]:
         if self.row is None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import shutil
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from athena.analysis.assessment import Verdict
 from athena.config import Settings
 from athena.errors import AthenaError, BrokerError, GuardError, JournalError, SettingsError
+from athena.journal.codec import from_text
 from athena.journal.journal import Journal
+from athena.live import vitals
 from athena.live.brokers.base import BrokerHealth
 
 if TYPE_CHECKING:
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
 
 EXIT_CODES = {Verdict.OK: 0, Verdict.ATTENTION: 10, Verdict.STOP: 11, Verdict.UNKNOWN: 12}
 COLOURS = {Verdict.OK: "green", Verdict.ATTENTION: "yellow", Verdict.STOP: "red", Verdict.UNKNOWN: "magenta"}
-ENGINE_STALE_SECONDS = 5
-RECONCILIATION_STALE_SECONDS = 180
-DISK_FREE_MEGABYTES = 500
 
 
 @dataclass(frozen=True)
@@ -152,35 +148,30 @@ def words(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def age(text: str) -> float:
-    """Seconds of machine time since a stored time."""
-    return (datetime.now(UTC) - datetime.fromisoformat(text.replace("Z", "+00:00"))).total_seconds()
-
-
 def _journal(journal: Journal) -> Component:
     sequence, _ = journal.head()
     newest = journal.one("SELECT at FROM events WHERE sequence = ?", (sequence,))
     if newest is None:
         return Component("journal", Verdict.OK, "empty: nothing has happened yet", None, "athena engine")
-    return Component("journal", Verdict.OK, f"{sequence:,} events, readable", age(newest["at"]))
+    return Component("journal", Verdict.OK, f"{sequence:,} events, readable", vitals.age(from_text(newest["at"])))
 
 
 def _disk(settings: Settings) -> Component:
-    folder = settings.folder if settings.folder.exists() else settings.home.parent
-    free = shutil.disk_usage(folder if folder.exists() else os.sep).free / 1e6
-    if free > DISK_FREE_MEGABYTES:
+    free = vitals.disk_free_megabytes(settings.folder)
+    if free > vitals.DISK_FREE_MEGABYTES_MIN:
         return Component("disk", Verdict.OK, f"{free:,.0f} MB free")
-    return Component("disk", Verdict.STOP, f"{free:,.0f} MB free", None, f"free some space at {folder} now")
+    return Component("disk", Verdict.STOP, f"{free:,.0f} MB free", None, f"free some space at {settings.folder} now")
 
 
 def _engine(journal: Journal) -> Component:
-    row = journal.one("SELECT pid, at, details FROM heartbeats WHERE component = 'engine'")
-    if row is None:
+    heard = vitals.beat(journal)
+    if heard is None:
         return Component("engine", Verdict.ATTENTION, "never ran", None, "athena engine")
-    since, details = age(row["at"]), json.loads(row["details"])
-    if since > ENGINE_STALE_SECONDS:
-        return Component("engine", Verdict.STOP, "not running", since, "athena engine; it starts halted")
-    return Component("engine", Verdict.OK, f"pid {row['pid']}, {details.get('state', 'running')}", since)
+    since, state = heard.age_seconds, heard.details.get("state", "running")
+    if not heard.alive:
+        told = "stopped" if heard.stopped else f"not running, {heard.silence}"
+        return Component("engine", Verdict.STOP, told, since, "athena engine; it starts halted")
+    return Component("engine", Verdict.OK, f"pid {heard.pid}, {state}", since)
 
 
 def _guard(settings: Settings, journal: Journal) -> Component:
@@ -209,11 +200,11 @@ def _venue(settings: Settings) -> Component:
 
 
 def _broker(journal: Journal) -> Component:
-    row = journal.one("SELECT at, details FROM heartbeats WHERE component = 'broker'")
-    if row is None:
+    heard, engine = vitals.beat(journal, "broker"), vitals.beat(journal)
+    if heard is None:
         return Component("broker streams", Verdict.UNKNOWN, "no engine has connected yet", None, "athena engine")
-    state, since = json.loads(row["details"]).get("state", "unknown"), age(row["at"])
-    if since > ENGINE_STALE_SECONDS:
+    state, since = heard.details.get("state", "unknown"), heard.age_seconds
+    if not heard.fresh or engine is None or not engine.alive:
         return Component("broker streams", Verdict.UNKNOWN, f"last known {state}", since, "athena engine")
     connected = state == "connected"
     next_action = "" if connected else "athena status; the engine reconnects by itself"
@@ -221,35 +212,33 @@ def _broker(journal: Journal) -> Component:
 
 
 def _market_data(journal: Journal) -> Component:
-    row = journal.one("SELECT MAX(at) AS at, COUNT(*) AS n FROM marks")
-    if row is None or row["at"] is None:
+    heard = vitals.quotes(journal)
+    if heard is None:
         return Component("market data", Verdict.UNKNOWN, "no quote yet", None, "athena start-market-data")
-    since = age(row["at"])
-    verdict = Verdict.OK if since < 60 else Verdict.ATTENTION
-    return Component("market data", verdict, f"{row['n']} symbols", since, "" if since < 60 else "is the market open?")
+    verdict, next_action = (Verdict.OK, "") if heard.fresh else (Verdict.ATTENTION, "is the market open?")
+    return Component("market data", verdict, f"{heard.symbols} symbols", heard.age_seconds, next_action)
 
 
 def _reconciliation(journal: Journal) -> Component:
-    row = journal.one("SELECT at, ok, breaks FROM reconciliations ORDER BY sequence DESC LIMIT 1")
-    if row is None:
+    last = vitals.books(journal)
+    if last is None:
         return Component("reconciliation", Verdict.UNKNOWN, "never", None, "athena engine, then athena reconcile")
-    since, breaks = age(row["at"]), json.loads(row["breaks"] or "[]")
-    if not row["ok"]:
-        told = "; ".join(f"{b.get('kind')} {b.get('symbol')}" for b in breaks) or "not ok"
-        return Component("reconciliation", Verdict.STOP, told, since, "athena reconcile; compare with the broker")
-    if since > RECONCILIATION_STALE_SECONDS:
+    since = last.age_seconds
+    if not last.ok:
+        return Component("reconciliation", Verdict.STOP, last.differences, since, "athena broker-reconciliation")
+    if not last.fresh:
         return Component("reconciliation", Verdict.ATTENTION, "agreed", since, "athena reconcile")
     return Component("reconciliation", Verdict.OK, "orders, fills, positions and cash agree", since)
 
 
 def _metrics(journal: Journal) -> Component:
-    row = journal.one("SELECT at, details FROM heartbeats WHERE component = 'metrics'")
-    if row is None:
+    heard = vitals.beat(journal, "metrics")
+    if heard is None:
         return Component("metrics", Verdict.UNKNOWN, "never served", None, "athena engine")
-    details, since = json.loads(row["details"]), age(row["at"])
+    details, since = heard.details, heard.age_seconds
     if details["problem"]:
         return Component("metrics", Verdict.ATTENTION, details["problem"], since, "set ATHENA_METRICS_PORT to another")
-    if since > 4 * ENGINE_STALE_SECONDS:
+    if since > 4 * vitals.STALE_SECONDS:
         return Component(
             "metrics", Verdict.UNKNOWN, f"{details['url']} until the engine stopped", since, "athena engine"
         )

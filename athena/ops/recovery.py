@@ -22,6 +22,7 @@ from athena.journal.codec import from_text, to_text
 from athena.journal.journal import Journal
 from athena.live.brokers.base import Rows
 from athena.live.commands import request_sync, require_engine
+from athena.live.vitals import beat
 from athena.model import Account, Fill, Order, OrderStatus, Position
 from athena.ops.recovery_show import existing_journal, say, working
 
@@ -189,12 +190,12 @@ def _engine(journal: Journal) -> tuple[str, bool]:
         require_engine(journal)
     except EngineNotRunning as error:
         return error.message, False
-    row = journal.one("SELECT pid, host, at FROM heartbeats WHERE component = 'engine'")
-    if row is not None and row["host"] == journal.host:
+    heard = beat(journal)
+    if heard is not None and heard.host == journal.host:
         try:
-            os.kill(row["pid"], 0)
+            os.kill(heard.pid, 0)
         except ProcessLookupError:
-            return f"engine: not running, process {row['pid']} is gone; last heartbeat {row['at'][:19]} UTC", False
+            return f"engine: not running, process {heard.pid} is gone; {heard.silence}", False
         except PermissionError:  # another user's: it lives
             pass
     return "engine: running", True

@@ -24,9 +24,10 @@ from athena.config import Settings
 from athena.errors import AthenaError, GuardError, SettingsError
 from athena.journal.codec import decode, to_text
 from athena.journal.journal import Journal
-from athena.live.commands import engine_heartbeat, request_sync, require_engine
+from athena.live.commands import request_sync, require_engine
 from athena.live.execution_guard import ExecutionGuard, Halt
 from athena.live.limits import LIMITS
+from athena.live.vitals import beat, books
 from athena.model import Mode, Origin, Scope
 
 OWNER = "gradual-restart"
@@ -35,7 +36,7 @@ SCALED = ("max_position_per_symbol_dollars", "max_order_notional_dollars", "max_
 CHECK_SECONDS, PATIENCE_CHECKS = 1.0, 3  # a stage fails when it was unhealthy in so many looks in a row
 FALLS_MAX = 3
 REJECTIONS_MAX = 3
-BEAT_SECONDS, RECONCILED_SECONDS = 5.0, 150.0
+RECONCILED_SECONDS = 150.0
 ATTENTION = 10  # exit code: it stands at an earlier stage
 
 
@@ -144,19 +145,18 @@ class Restart:
     def problems(self) -> list[str]:
         """What speaks against this stage now; empty means healthy."""
         found = []
-        heard = engine_heartbeat(self._journal)
-        if heard is None or heard[1].get("state") == "stopped" or _age(heard[0]) > BEAT_SECONDS:
+        heard = beat(self._journal)
+        if heard is None or not heard.alive:
             return ["the engine is not running"]
-        beat = heard[1]
-        if beat.get("failures"):
-            found.append(f"failed: {', '.join(beat['failures'])}")
-        if beat.get("positions_unsure_since"):
+        if heard.details.get("failures"):
+            found.append(f"failed: {', '.join(heard.details['failures'])}")
+        if heard.details.get("positions_unsure_since"):
             found.append("the venue is disconnected")
-        if (row := self._journal.one("SELECT at, ok FROM reconciliations ORDER BY sequence DESC LIMIT 1")) is None:
+        if (last := books(self._journal)) is None:
             found.append("never reconciled")
-        elif not row["ok"]:
+        elif not last.ok:
             found.append("the books differ from the venue's")
-        elif _age(datetime.fromisoformat(row["at"])) > RECONCILED_SECONDS:
+        elif last.age_seconds > RECONCILED_SECONDS:
             found.append("the last reconciliation is old")
         found += [f"halted meanwhile: {halt}" for halt in self._guard.halts() if halt.at > self._since
                   and halt.owner != OWNER and halt.origin is not Origin.OPERATOR]  # fmt: skip

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from athena.config import Settings
 from athena.core.portfolio import Portfolio, get_daily_pnl
+from athena.journal.codec import to_text
 from athena.journal.journal import Journal
 from athena.live.execution_guard import ExecutionGuard
 from athena.live.limits import show
+from athena.live.vitals import beat, books
 from athena.model import ZERO, Mode, OrderStatus
-from athena.ops.health import ENGINE_STALE_SECONDS, age, words
+from athena.ops.health import words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -105,37 +107,36 @@ def gather(settings: Settings) -> SystemStatus:
 
 def _unsure_since(journal: Journal) -> str | None:
     """Since when what is held is only what was last known: the venue is gone, or the engine that would hear of it."""
-    row = journal.one("SELECT at, details FROM heartbeats WHERE component = 'engine'")
-    if row is None:
+    heard = beat(journal)
+    if heard is None:
         return None
-    details = json.loads(row["details"])
-    if details.get("state") == "stopped" or age(row["at"]) > ENGINE_STALE_SECONDS:
-        return str(row["at"])
-    since = details.get("positions_unsure_since")
+    since = heard.details.get("positions_unsure_since") if heard.alive else to_text(heard.at)
     return None if since is None else str(since)
 
 
 def _safe_mode(journal: Journal) -> bool:
-    row = journal.one("SELECT details FROM heartbeats WHERE component = 'engine'")
-    return bool(row and json.loads(row["details"]).get("safe_mode"))
+    heard = beat(journal)
+    return bool(heard and heard.details.get("safe_mode"))
 
 
 def _broker(journal: Journal) -> dict[str, Any]:
-    row = journal.one("SELECT at, details FROM heartbeats WHERE component = 'broker'")
-    if row is None:
+    heard = beat(journal, "broker")
+    if heard is None:
         return {"state": "unknown", "age_seconds": None}
-    since = age(row["at"])
-    details = json.loads(row["details"])
-    state = details.get("state", "unknown") if since < ENGINE_STALE_SECONDS else "unknown"
-    return {**details, "state": state, "age_seconds": round(since, 1)}
+    state = heard.details.get("state", "unknown") if heard.fresh else "unknown"
+    return {**heard.details, "state": state, "age_seconds": round(heard.age_seconds, 1)}
 
 
 def _reconciliation(journal: Journal) -> dict[str, Any]:
-    row = journal.one("SELECT at, ok, breaks, trigger FROM reconciliations ORDER BY sequence DESC LIMIT 1")
-    if row is None:
+    last = books(journal)
+    if last is None:
         return {"ok": None, "age_seconds": None, "breaks": []}
-    breaks = json.loads(row["breaks"] or "[]")
-    return {"ok": bool(row["ok"]), "age_seconds": round(age(row["at"]), 1), "trigger": row["trigger"], "breaks": breaks}
+    return {
+        "ok": last.ok,
+        "age_seconds": round(last.age_seconds, 1),
+        "trigger": last.trigger,
+        "breaks": list(last.breaks),
+    }
 
 
 def _position(position: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from athena.core.sessions import session_of
 from athena.errors import JournalError, SettingsError
 from athena.journal import Journal
 from athena.journal.codec import day_of, from_text
+from athena.live.vitals import Beat, beat
 from athena.model import CashFlow, trading_date
 
 _ORDERS = (  # an order of an earlier day whose end is still unknown concerns this day too
@@ -29,7 +30,6 @@ _ORDERS = (  # an order of an earlier day whose end is still unknown concerns th
     " ORDER BY intended_at"
 )
 _STATES = "SELECT at, broker, state, reason FROM broker_states WHERE at >= ? AND at < ? ORDER BY sequence"
-ALIVE_SECONDS = 30  # an engine silent for longer is not running
 _MONEY = {
     "quantity", "price", "fee", "bid", "ask", "equity", "cash", "realised_pnl", "unrealised_pnl", "amount",
     "filled_quantity", "average_fill_price", "limit_price", "stop_price", "decision_price", "opening_equity",
@@ -96,7 +96,7 @@ def _read(journal: Journal, chosen: date, now: datetime) -> DayRecord:
         (text,),
     )
     start, marks_start = _start(journal, text)
-    beat = journal.one("SELECT at, venue_at FROM heartbeats WHERE component = 'engine'")
+    heard = beat(journal)
     begins, ends = _machine_span(journal, text)
     opens, closes = session_of(chosen) or (None, None)
     return DayRecord(
@@ -104,8 +104,8 @@ def _read(journal: Journal, chosen: date, now: datetime) -> DayRecord:
         journal=str(journal.path),
         as_of=now,
         sequence=sequence,
-        venue_now=_venue_now(beat, curve, chosen),
-        engine_alive=beat is not None and now - from_text(beat["at"]) < timedelta(seconds=ALIVE_SECONDS),
+        venue_now=_venue_now(heard, curve, chosen),
+        engine_alive=heard is not None and heard.alive,
         session_open=opens,
         session_close=closes,
         account=facts,
@@ -168,11 +168,11 @@ def _marks(journal: Journal, sequence: int | None) -> dict[str, Decimal]:
     return {symbol: Decimal(price) for symbol, price in found.items() if price is not None}
 
 
-def _venue_now(beat: Any, curve: pd.DataFrame, chosen: date) -> datetime | None:
+def _venue_now(heard: Beat | None, curve: pd.DataFrame, chosen: date) -> datetime | None:
     """The latest venue time known of; a heartbeat of a later day is no news of this one."""
     known: list[datetime] = [] if curve.empty else [curve["venue_at"].iloc[-1].to_pydatetime()]
-    if beat and beat["venue_at"] and trading_date(from_text(beat["venue_at"])) == chosen:
-        known.append(from_text(beat["venue_at"]))
+    if heard and heard.venue_at and trading_date(heard.venue_at) == chosen:
+        known.append(heard.venue_at)
     return max(known, default=None)
 
 

@@ -32,6 +32,10 @@ class Operator:
         code = main([*words, "--json"])
         return code, Namespace(**json.loads(self._capsys.readouterr().out))
 
+    def venue_time(self):
+        """New York time as `--timestamp` takes it."""
+        return requests.get(f"{self.live.url}/v2/clock", headers=KEY, timeout=5).json()["timestamp"][:19]
+
     def post(self, name, symbol="JPM", side="buy", **more):
         body = {"symbol": symbol, "qty": "3", "side": side, "type": "market", "time_in_force": "day"}
         requests.post(
@@ -64,7 +68,7 @@ def test_after_a_crash_the_truth_is_found_shown_corrected_and_read_back(operator
     live.guard().halt("test")
     time.sleep(0.5)
     live.kill(engine)
-    moment = requests.get(f"{live.url}/v2/clock", headers=KEY, timeout=5).json()["timestamp"][:19]
+    moment = operator.venue_time()
 
     operator.post("phone", type="limit", limit_price="1")
     operator.post("athena-breakout-MSFT-lost", "MSFT", type="limit", limit_price="1")
@@ -178,12 +182,12 @@ def test_snapshots_trades_and_symbols_work_beside_an_engine_and_without_the_venu
     (folder / "trades-2020-03-09.csv").unlink()
     assert operator.types("download-trades", "--days", "3", "--format", "csv")[0] == 0
     assert (folder / "trades-2020-03-09.csv").read_bytes() == before["trades-2020-03-09.csv"]
-    port = int(live.url.rsplit(":", 1)[1])
+    port, now = int(live.url.rsplit(":", 1)[1]), operator.venue_time()
     live.stop_simulator()
     shutil.rmtree(folder)
     for words in (
         ["reconcile-orders"], ["position-reconciliation"], ["broker-reconciliation"], ["broker-connection-test"],
-        ["restore-portfolio", "--timestamp", "2020-03-09 09:35:00"], ["download-trades"], ["update-symbols"],
+        ["restore-portfolio", "--timestamp", now], ["download-trades"], ["update-symbols"],
         ["clean-watchlist"],
     ):  # fmt: skip
         code, told = operator.types(*words)

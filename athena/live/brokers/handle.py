@@ -12,9 +12,9 @@ from athena.live.brokers.alpaca_health import look
 from athena.live.brokers.alpaca_rest import AlpacaRest
 from athena.live.brokers.base import BrokerHealth, Listener
 from athena.live.verdict import Approved
+from athena.live.vitals import Beat
 from athena.model import BrokerState
 
-STALE_SECONDS = 5.0
 RECONNECT_SECONDS = 30.0
 
 
@@ -93,7 +93,7 @@ class AlpacaHandle(AlpacaRest):
     def _look(self) -> tuple[BrokerState, str, dict[str, Any]]:
         """State, reason and details by the journal's heartbeats, read afresh."""
         from athena.journal import Journal
-        from athena.live.commands import engine_heartbeat
+        from athena.live.vitals import beat
 
         path = self.settings.journal_path
         if not path.exists():
@@ -103,13 +103,12 @@ class AlpacaHandle(AlpacaRest):
         except JournalError as error:
             return BrokerState.DISCONNECTED, f"the journal cannot be read: {error}", {}
         try:
-            engine = engine_heartbeat(journal)
-            row = journal.one("SELECT at, details FROM heartbeats WHERE component = 'broker'")
+            engine, broker = beat(journal), beat(journal, "broker")
         finally:
             journal.close()
-        if engine is None or row is None:
+        if engine is None or broker is None:
             return BrokerState.DISCONNECTED, "engine: not running, and it never ran here", {}
-        return _judge(engine[0], engine[1], row["at"], row["details"])
+        return _judge(engine, broker)
 
     def _no_engine(self) -> NoReturn:
         from athena.errors import EngineNotRunning
@@ -121,21 +120,15 @@ class AlpacaHandle(AlpacaRest):
         return f"<alpaca {self.venue}, handle: {state.value}, up {self.get_uptime():.0f} s; {reason}>"
 
 
-def _judge(
-    engine_at: datetime, engine: dict[str, Any], broker_at: str, broker: str
-) -> tuple[BrokerState, str, dict[str, Any]]:
-    import json
-
-    at = min(engine_at, datetime.fromisoformat(broker_at.replace("Z", "+00:00")))
-    age = (datetime.now(UTC) - at).total_seconds()
-    if engine.get("state") == "stopped":
-        return BrokerState.DISCONNECTED, f"engine: not running, it stopped at {at:%H:%M:%S} UTC", {}
-    if age > STALE_SECONDS:
-        return BrokerState.DISCONNECTED, f"engine: not running, last heartbeat {at:%Y-%m-%d %H:%M:%S} UTC", {}
-    details = json.loads(broker)
+def _judge(engine: Beat, broker: Beat) -> tuple[BrokerState, str, dict[str, Any]]:
+    if not engine.alive:
+        return BrokerState.DISCONNECTED, f"engine: not running, {engine.silence}", {}
+    if not broker.fresh:
+        return BrokerState.DISCONNECTED, f"the engine says nothing of its broker, {broker.silence}", {}
+    details = broker.details
     try:
-        state = BrokerState(details.get("state"))
+        state = BrokerState(str(details.get("state")))
     except ValueError:
         return BrokerState.ERROR, f"the engine's heartbeat says {details.get('state')!r}", details
     reasons = "; ".join(f"{name}: {why}" for name, why in details.get("reasons", {}).items())
-    return state, f"engine heartbeat {age:.1f} s ago{'; ' + reasons if reasons else ''}", details
+    return state, f"engine heartbeat {broker.age_seconds:.1f} s ago{'; ' + reasons if reasons else ''}", details

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -11,19 +9,16 @@ from typing import Any
 from athena.analysis import style
 from athena.analysis.assessment import Finding, Verdict
 from athena.errors import AthenaError
-from athena.journal.codec import from_text
+from athena.live import vitals
 from athena.model import Mode
-from athena.playbooks.books.system import STALE_SECONDS, System
+from athena.playbooks.books.system import System
 
 OK, ATTENTION, STOP, UNKNOWN = Verdict.OK, Verdict.ATTENTION, Verdict.STOP, Verdict.UNKNOWN
-QUOTES_STALE_SECONDS = 60
-RECONCILED_SECONDS = 180
-DISK_FREE_MEGABYTES = 500
 
 
 def engine(system: System) -> Finding:
     """The engine gives signs of life; with positions or open orders its silence is a STOP."""
-    check, rule = "Is the engine alive?", f"a heartbeat within {STALE_SECONDS:.0f} s"
+    check, rule = "Is the engine alive?", f"a heartbeat within {vitals.STALE_SECONDS:.0f} s"
     age, details = system.heartbeat()
     if system.alive:
         return Finding(check, OK, system.engine_words, rule, inputs={"age": age})
@@ -57,7 +52,7 @@ def streams(system: System) -> Finding:
     if age is None:
         return Finding(check, UNKNOWN, "never", rule, "No engine has connected yet.", "Start it: `athena engine`.")
     state = str(details.get("state", "unknown"))
-    if age > STALE_SECONDS or not system.alive:
+    if age > vitals.STALE_SECONDS or not system.alive:
         reason = f"The connection was last heard of {style.span(age)} ago ({state})."
         return Finding(check, UNKNOWN, f"not known, last {state}", rule, reason, "Start the engine: `athena engine`.")
     seen = ", ".join(f"{name} {word}" for name, word in details.get("streams", {}).items()) or state
@@ -93,13 +88,13 @@ def venue(system: System) -> Finding:
 
 def market_data(system: System) -> Finding:
     """Quotes are young. With the market closed their age means nothing."""
-    check, rule = "Are quotes fresh?", f"the newest within {QUOTES_STALE_SECONDS} s"
-    row = system.journal.one("SELECT MAX(at) AS at, COUNT(*) AS n FROM marks")
-    if row is None or row["at"] is None:
+    check, rule = "Are quotes fresh?", f"the newest within {vitals.QUOTES_STALE_SECONDS:.0f} s"
+    heard = vitals.quotes(system.journal)
+    if heard is None:
         return Finding(check, UNKNOWN, "no quote", rule, "No quote was ever received.", "`athena start-market-data`.")
-    age = (datetime.now(UTC) - from_text(row["at"])).total_seconds()
-    seen = f"{row['n']} symbols, newest {style.span(age)} old"
-    if age <= QUOTES_STALE_SECONDS:
+    age = heard.age_seconds
+    seen = f"{heard.symbols} symbols, newest {style.span(age)} old"
+    if heard.fresh:
         return Finding(check, OK, seen, rule, inputs={"age_seconds": age})
     closed = system.heartbeat()[1].get("session") == "closed"
     verdict = UNKNOWN if not system.alive else ATTENTION
@@ -109,19 +104,15 @@ def market_data(system: System) -> Finding:
 
 def reconciled(system: System) -> Finding:
     """Journal and venue agreed, lately."""
-    check, rule = "Do our books agree with the venue's?", f"agreed within {RECONCILED_SECONDS} s"
-    row = system.journal.one("SELECT at, ok, breaks, trigger FROM reconciliations ORDER BY sequence DESC LIMIT 1")
-    if row is None:
+    check, rule = "Do our books agree with the venue's?", f"agreed within {vitals.BOOKS_STALE_SECONDS:.0f} s"
+    last = vitals.books(system.journal)
+    if last is None:
         return Finding(check, UNKNOWN, "never", rule, "Journal and venue were never compared.", "`athena reconcile`.")
-    age = (datetime.now(UTC) - from_text(row["at"])).total_seconds()
-    if not row["ok"]:
-        breaks = json.loads(row["breaks"] or "[]")
-        told = "; ".join(f"{one.get('kind')} {one.get('symbol')}".strip() for one in breaks[:3]) or "not said how"
-        reason = f"Journal and venue disagree ({told})."
-        return Finding(
-            check, STOP, f"{len(breaks)} breaks", rule, reason, "Read the evidence: `athena broker-reconciliation`."
-        )
-    if age > RECONCILED_SECONDS:
+    age, seen = last.age_seconds, f"{len(last.breaks)} break{'s' * (len(last.breaks) != 1)}"
+    if not last.ok:
+        reason = f"Journal and venue disagree ({last.differences})."
+        return Finding(check, STOP, seen, rule, reason, "Read the evidence: `athena broker-reconciliation`.")
+    if not last.fresh:
         reason = f"They agreed {style.span(age)} ago; nothing is known since."
         return Finding(check, UNKNOWN, f"agreed {style.span(age)} ago", rule, reason, "`athena reconcile`.")
     return Finding(check, OK, f"agreed {style.span(age)} ago", rule, inputs={"age_seconds": age})
@@ -212,10 +203,10 @@ def violations(system: System, codes_apart: tuple[str, ...] = ("GUARD_HALTED", "
 
 def disk(system: System) -> Finding:
     """The journal has room to grow."""
-    check, rule = "Is there room on the disk?", f"{DISK_FREE_MEGABYTES} MB free"
-    free = shutil.disk_usage(system.path.parent).free / 1e6
+    check, rule = "Is there room on the disk?", f"{vitals.DISK_FREE_MEGABYTES_MIN} MB free"
+    free = vitals.disk_free_megabytes(system.path.parent)
     seen = f"{free:,.0f} MB free"
-    if free > DISK_FREE_MEGABYTES:
+    if free > vitals.DISK_FREE_MEGABYTES_MIN:
         return Finding(check, OK, seen, rule)
     return Finding(
         check, STOP, seen, rule, f"The disk of the journal has {seen}.", f"Free some space at {system.path.parent} now."

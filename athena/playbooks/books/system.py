@@ -9,12 +9,11 @@ Nothing here writes. What is missing is a `problem`, told in words; a playbook's
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +24,7 @@ from athena.core.portfolio import Portfolio
 from athena.errors import AthenaError, BrokerUnavailable, JournalError
 from athena.journal import Journal
 from athena.journal.codec import from_text
+from athena.live.vitals import beat
 from athena.model import OrderStatus, trading_date
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from athena.live.guard_rules import Halt, Rules
 
 Answer = TypeVar("Answer")
-STALE_SECONDS = 5.0  # an engine silent for longer is not running
 ASK_SECONDS = 8.0  # for one question to the venue, connecting included
 FINAL = tuple(status.value for status in OrderStatus if status.is_final)
 
@@ -71,35 +70,33 @@ class System:
 
     def heartbeat(self, component: str = "engine") -> tuple[float | None, dict[str, Any]]:
         """Seconds of machine time since a component's last sign of life, and what it said; None when it never ran."""
-        row = self.journal.one("SELECT pid, at, venue_at, details FROM heartbeats WHERE component = ?", (component,))
-        if row is None:
-            return None, {}
-        age = (datetime.now(UTC) - from_text(row["at"])).total_seconds()
-        return age, {**json.loads(row["details"]), "pid": row["pid"], "venue_at": row["venue_at"], "at": row["at"]}
+        heard = beat(self.journal, component)
+        return (None, {}) if heard is None else (heard.age_seconds, heard.details)
 
     @property
     def alive(self) -> bool:
         """True while the engine gives signs of life."""
-        age, details = self.heartbeat()
-        return age is not None and age <= STALE_SECONDS and details.get("state") != "stopped"
+        heard = beat(self.journal)
+        return heard is not None and heard.alive
 
     @property
     def engine_words(self) -> str:
-        age, details = self.heartbeat()
-        if age is None:
+        """Whether the engine runs and, if not, since when."""
+        heard = beat(self.journal)
+        if heard is None:
             return "never ran here"
-        if self.alive:
-            return f"running, pid {details['pid']}"
-        how = "stopped" if details.get("state") == "stopped" else "last heard of"
-        return f"not running, {how} {style.span(age)} ago"
+        if heard.alive:
+            return f"running, pid {heard.pid}"
+        if heard.age_seconds < 0:
+            return f"not running, {heard.silence}"
+        return f"not running, {'stopped' if heard.stopped else 'last heard of'} {style.span(heard.age_seconds)} ago"
 
     @property
     def venue_now(self) -> datetime | None:
         """The venue's time by the engine's last word, carried on while it lives; None where nothing is known."""
-        age, details = self.heartbeat()
-        if age is not None and details.get("venue_at"):
-            said = from_text(details["venue_at"])
-            return said + timedelta(seconds=age * float(details.get("speed") or 1)) if self.alive else said
+        heard = beat(self.journal)
+        if heard is not None and heard.venue_now is not None:
+            return heard.venue_now
         row = self.journal.one("SELECT max(venue_at) FROM equity")
         return from_text(row[0]) if row and row[0] else None
 
