@@ -102,8 +102,8 @@ def read_status(flag: GuardFlag, journal: Journal, account: str, venue: str, boo
     mode = Mode.HALTED if halted else rules.mode
     row = journal.one("SELECT COALESCE(SUM(times), 0) FROM violations WHERE trading_date = ?", (usage.get("day", ""),))
     return GuardStatus(
-        account, venue, mode, passes and rules.mode is Mode.ACTIVE, _why(passes, halted, rules, running, safe), heard,
-        running, round(max(0.0, flag.lease_seconds), 3), rules.epoch, rules.halts, _lines(rules, usage),
+        account, venue, mode, passes and rules.mode is Mode.ACTIVE, why(passes, halted, rules.mode, running, safe),
+        heard, running, round(max(0.0, flag.lease_seconds), 3), rules.epoch, rules.halts, _lines(rules, usage),
         Decimal(usage["pnl"]) if usage.get("pnl") else None, row[0] if row else 0, datetime.now(UTC),
     )  # fmt: skip
 
@@ -130,14 +130,14 @@ def usage_of(book: Book) -> dict[str, str]:
     return {name: used for name, used in usage.items() if used}
 
 
-def _why(passes: bool, halted: bool, rules: Rules, running: bool, safe: bool) -> str:
-    if passes and rules.mode is Mode.ACTIVE:
+def why(passes: bool, halted: bool, mode: Mode, running: bool, safe: bool) -> str:
+    """May orders pass, and if not why: from the flag (`passes`, `halted`), the journal's mode, and the engine."""
+    if passes and mode is Mode.ACTIVE:
         return "the guard lets orders pass, but the engine is in SAFE MODE and makes none" if safe else "orders pass"
-    if halted and rules.mode is not Mode.HALTED:
+    if halted and mode is not Mode.HALTED:
         return "orders refused: the flag is halted, by a halt or a resume that is not finished"
-    if rules.mode is not Mode.ACTIVE:
-        reducing = rules.mode is Mode.REDUCE_ONLY and passes
-        return "only reducing orders pass" if reducing else "orders refused"
+    if mode is not Mode.ACTIVE:
+        return "only reducing orders pass" if mode is Mode.REDUCE_ONLY and passes else "orders refused"
     return (
         "orders refused: the engine is not running"
         if not running

@@ -31,7 +31,7 @@ def halt(settings: Settings, arguments: argparse.Namespace) -> int:
         GuardFlag.open(settings.journal_path).halt(nonce)
     made = _guard(settings).halt(reason, scope=scope, target=target, mode=mode, nonce=nonce)
     what = f"{scope} {target}" if target else "all trading"
-    doubt = _doubt(settings, scope, target)
+    doubt = doubt_of(settings, scope, target)
     if arguments.json:
         facts = {"id": made.id, "scope": scope, "target": target, "mode": made.mode, "reason": made.reason}
         print(json.dumps(facts | {"owner": made.owner, "at": made.at.isoformat(), "clean": made.clean, "doubt": doubt}))
@@ -46,7 +46,7 @@ def halt(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _doubt(settings: Settings, scope: Scope, target: str) -> str:
+def doubt_of(settings: Settings, scope: Scope, target: str) -> str:
     """Whether a halt may have hit nothing, because its symbol or strategy is none that this live system has."""
     if not target:
         return ""
