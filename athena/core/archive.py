@@ -102,6 +102,17 @@ def archive_days(
             yield Archived(day, state, needed, manifest, why)
 
 
+def pending(journal: Journal, folder: Path, before: date) -> list[str]:
+    """Trading dates earlier than `before` whose archive is missing, old or harmed; reads counts, writes nothing."""
+    archive, end = folder / FOLDER, before.isoformat()
+    kept, known = manifests(archive), {table: marks(journal, table) for table in TABLES}
+    days = sorted(day for day in {*kept, *(day for table in known.values() for day in table)} if day < end)
+    return [
+        day for day in days
+        if _state_of_day(journal, archive, day, kept.get(day), known, False)[0] is not State.CURRENT
+    ]  # fmt: skip
+
+
 def marks(journal: Journal, table: str, start: str = "", end: str = "9") -> dict[str, _Mark]:
     """The journal's rows of `table` by trading date. Fills and violations are only ever added, so a count will do.
 

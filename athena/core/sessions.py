@@ -33,7 +33,8 @@ def not_over(journal: Journal, settings: Settings) -> tuple[date, str]:
     A session's day is over when it has closed and no order is open, at the latest when extended hours end.
     """
     at = datetime.now(UTC)
-    if settings.venue == "simulator":  # its time is the engine's last word
+    bound = journal.one("SELECT venue FROM account WHERE id = 1")
+    if (bound["venue"] if bound else settings.venue) == "simulator":  # its time is the engine's last word
         known = "SELECT venue_at AS at FROM heartbeats UNION SELECT venue_at FROM equity"
         row = journal.one(f"SELECT max(at) FROM ({known}) AS known")
         if row is None or row[0] is None:

@@ -51,8 +51,10 @@ CATALOGUE = (
     Playbook(
         "post_market",
         "Is the day closed, reported and saved?",
-        "The 16:00 checklist: close, open orders, books, report, snapshot; your answers journaled.",
-        (ANSWERS, JOURNAL),
+        "The 16:00 checklist, and its work: report, archive, limits proposed, snapshot; your answers journaled.",
+        (ANSWERS, *ACT, JOURNAL),
+        cell_timeout_seconds=900.0,
+        reads_only=False,
     ),
     Playbook(
         "daily_report",

@@ -27,7 +27,7 @@ BOOKS = (
     "crash_recovery",
     "data_recovery",
 )
-ACTING = ("trading_halt", "broker_disconnection", "crash_recovery", "data_recovery")
+ACTING = ("trading_halt", "broker_disconnection", "post_market", "crash_recovery", "data_recovery")
 
 
 class Dead:

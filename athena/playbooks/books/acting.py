@@ -111,12 +111,19 @@ def phrase(words: str, *state: object) -> str:
     return f"{words} {blake2b(repr(state).encode(), digest_size=2).hexdigest()}"
 
 
-def own_settings(system: System) -> str:
-    """Why this system cannot be acted upon from here; "" where it can."""
+def own_journal(system: System) -> str:
+    """Why this journal cannot be worked with from here; "" where it can."""
     if system.opened is None:
         return system.problem
     if system.settings.journal_path.resolve() != system.path.resolve():
         return f"{system.path.name} is no live system's journal.sqlite3: a copy is only read."
+    return ""
+
+
+def own_settings(system: System) -> str:
+    """Why this system cannot be acted upon from here, its venue included; "" where it can."""
+    if why := own_journal(system):
+        return why
     if system.venue != system.settings.venue:
         return f"this process has no key for {system.venue}."
     return ""
