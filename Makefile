@@ -18,8 +18,8 @@ test: $(STAMP)  ## every test this machine can run; says what it skipped and why
 soak: $(STAMP)  ## a thousand kills at every place of the order path, thousands of simulated days (half an hour)
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-lab: $(STAMP)  ## JupyterLab on loopback
-	@$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=. $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+lab: $(STAMP)  ## JupyterLab at the control room; simulator and engine too where none runs
+	@$(BIN)/athena lab $(ARGS)
 
 bench: $(STAMP)  ## speed, each figure beside its yardstick in the same run
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -582,6 +582,16 @@ COMMANDS = (
         ),
     ),
     Command(
+        "lab",
+        SYSTEM,
+        "JupyterLab at the control room, with simulator and engine where none runs",
+        "athena.ops.lab:lab",
+        (
+            option("--port", type=int, default=None, help="default: 8888, or the next free one"),
+            option("--no-browser", action="store_true", help="only tell the address"),
+        ),
+    ),
+    Command(
         "demo",
         SYSTEM,
         "a whole trading day in a minute and a half, with an incident",

@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -42,11 +44,11 @@ class Processes:
         for number, handler in self._previous:
             signal.signal(number, handler)
 
-    def start(self, name: str, *arguments: str) -> None:
-        """Start `athena ARGUMENTS` in the background, its output in `<folder>/<name>.log`."""
+    def start(self, name: str, *arguments: str, module: str = "athena.cli") -> None:
+        """Start `athena ARGUMENTS`, or another module, in the background, its output in `<folder>/<name>.log`."""
         with self.log(name).open("ab") as log:
             self._children[name] = subprocess.Popen(
-                [sys.executable, "-m", "athena.cli", *arguments],
+                [sys.executable, "-m", module, *arguments],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -105,6 +107,17 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def answers(url: str) -> bool:
+    """Whether something on this machine answers there, if only to ask for a key."""
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=2):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

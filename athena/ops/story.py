@@ -20,7 +20,7 @@ from athena.config import Settings
 from athena.errors import AthenaError
 from athena.journal.journal import Journal
 from athena.model import NEW_YORK
-from athena.ops.processes import Processes
+from athena.ops.processes import Processes, answers
 
 DAY = date(2020, 2, 24)
 EARLIER_DAYS = 25
@@ -58,7 +58,7 @@ class Story:
             "simulator", "simulator", "--start", f"{DAY} 09:27", "--speed", str(SPEED), "--seed", str(SEED),
             "--state", str(self.state), "--order-log", str(self.order_log), "--requests-per-minute", "2000",
         )  # fmt: skip
-        self.processes.wait("simulator", lambda: _answers(url), "answering")
+        self.processes.wait("simulator", lambda: answers(url + "/v2/clock"), "answering")
         self.processes.start("engine", "engine")
         self.journal = Journal.open(self.settings.journal_path, actor="demo", read_only=True)
         self.processes.wait("engine", self._running, "reconciled with the venue")
@@ -270,13 +270,3 @@ def _get(url: str, path: str, settings: Settings, body: dict[str, Any] | None = 
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback never goes through a proxy
     with opener.open(request, timeout=10) as answer:
         return json.loads(answer.read() or b"null")
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url + "/v2/clock", timeout=2):
-            return True
-    except urllib.error.HTTPError:
-        return True  # it asks for a key: it is there
-    except OSError:
-        return False

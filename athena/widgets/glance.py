@@ -87,7 +87,9 @@ class Glance:
         mode = Mode.HALTED if halted or row is None else Mode(row["mode"])
         halts = [
             Halt.from_row(found)
-            for found in journal.query("SELECT * FROM halts WHERE cleared_at IS NULL ORDER BY scope <> 'global', at")
+            for found in journal.query(
+                "SELECT * FROM halts WHERE cleared_at IS NULL ORDER BY scope <> 'global', at DESC"
+            )
         ]
         engine, alive, safe = self._engine(journal, lease)
         bound = journal.one("SELECT venue, account_number FROM account")

@@ -18,7 +18,7 @@ TOKEN = "token-of-this-test"
 class Jupyter:
     """A running server: `url` ends with a slash; `token` is how one logs in."""
 
-    def __init__(self, folder, environment, *options, kind="server", base="/"):
+    def __init__(self, folder, environment, *options, kind="jupyter_server", base="/"):
         self.port, self.token, self.folder = free_port(), TOKEN, folder
         self.url = f"http://127.0.0.1:{self.port}{base}"
         self.work, self.log = folder / "work", folder / "jupyter.log"
@@ -28,7 +28,7 @@ class Jupyter:
         }
         own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
         own |= {"JUPYTER_TOKEN": TOKEN, "JUPYTER_PLATFORM_DIRS": "1", "IPYTHONDIR": str(folder / "ipython")}
-        command = [sys.executable, "-m", "jupyter", kind, "--ip=127.0.0.1", f"--port={self.port}", "--no-browser"]
+        command = [sys.executable, "-m", kind, "--ip=127.0.0.1", f"--port={self.port}", "--no-browser"]
         command += [f"--ServerApp.base_url={base}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={self.work}"]
         command += ["--allow-root"] * (os.getuid() == 0)
         with self.log.open("w") as log:

@@ -384,7 +384,7 @@ const CSS = `
 .athena-row { display: flex; flex-wrap: wrap; gap: 8px 12px; align-items: center; }
 .athena-bar { display: flex; align-items: center; gap: 8px; height: 100%; padding: 0 8px; white-space: nowrap; }
 .athena-halt { font: inherit; font-weight: 800; letter-spacing: .04em; color: #fff; background: #b3001b; border: 2px solid #7d0013; border-radius: 6px; cursor: pointer; }
-.athena-box .athena-halt { font-size: 20px; min-height: 56px; min-width: 220px; padding: 8px 24px; }
+.athena-box .athena-halt { font-size: 20px; min-height: 56px; flex: 0 1 280px; padding: 8px 16px; }
 .athena-bar .athena-halt { font-size: 13px; padding: 1px 16px; line-height: 18px; }
 .athena-halt:hover { background: #8f0016; }
 .athena-halt:active, .athena-halt.athena-working { background: #5c000e; }
@@ -420,6 +420,9 @@ const CSS = `
 .athena-emergency summary { cursor: pointer; font-weight: 600; }
 .athena-steps ul { margin: 4px 0 0; padding-left: 18px; list-style: none; }
 .athena-error { color: var(--jp-error-color0, #b3001b); font-weight: 700; }
+@media (max-width: 900px) {
+  #athena-halt { position: fixed !important; inset: auto 0 24px auto !important; width: auto !important; height: 36px !important; z-index: 9999; background: var(--jp-layout-color1, #fff); border: 1px solid var(--jp-border-color1, #999); border-radius: 6px 0 0 0; }
+}
 @media (max-width: 700px) { .athena-bar .athena-detail { display: none; } .athena-box .athena-halt { width: 100%; } }
 @media (prefers-reduced-motion: no-preference) { .athena-halt.athena-working { animation: athena-pulse 1s infinite alternate; } }
 @keyframes athena-pulse { to { box-shadow: 0 0 0 4px rgba(179, 0, 27, .45); } }

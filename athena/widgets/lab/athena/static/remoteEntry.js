@@ -14,7 +14,7 @@
   }
 
   async function plugin() {
-    const [{ ILauncher }, { ICommandPalette }, { Widget }, { LabIcon }, halt] = await Promise.all([
+    const [{ ILauncher }, { ICommandPalette, showErrorMessage }, { Widget }, { LabIcon }, halt] = await Promise.all([
       take("@jupyterlab/launcher"),
       take("@jupyterlab/apputils"),
       take("@lumino/widgets"),
@@ -40,7 +40,14 @@
           label: "Athena control room",
           caption: "Halt, resume and understand the live system",
           icon,
-          execute: () => app.commands.execute("docmanager:open", { path: ROOM }),
+          execute: async () => {
+            try {
+              await app.serviceManager.contents.get(ROOM, { content: false });
+            } catch {
+              return showErrorMessage("No control room here", `There is no ${ROOM}. Start JupyterLab in the project's folder: make lab`);
+            }
+            return app.commands.execute("docmanager:open", { path: ROOM });
+          },
         });
         app.commands.addCommand("athena:halt", {
           label: "HALT all trading (Athena)",
