@@ -1,7 +1,8 @@
 """Argument parsing only: each command names its handler, which is imported when it is called.
 
 Exit codes: 0 done · 1 unexpected · 2 settings or usage · 3 journal · 4 guard refused · 5 broker · 6 engine not running
-· 7 simulator · 8 playbook · 10 attention · 11 stop · 12 unknown (the verdict commands) · 130 interrupted.
+· 7 simulator · 8 playbook · 9 notification · 10 attention · 11 stop · 12 unknown (the verdict commands)
+· 130 interrupted.
 """
 
 from __future__ import annotations

@@ -327,6 +327,33 @@ COMMANDS = (
         (option("--sessions", type=whole, default=0, help="only the last sessions; default: all"), *_RENDER),
     ),
     Command(
+        "send-alert",
+        INCIDENT,
+        "send a message to the team, by Slack, mail and what else is set up",
+        "athena.ops.notifications:send_alert",
+        (
+            option("words", nargs="*", metavar="MESSAGE", help="what to say"),
+            option("--severity", choices=("info", "warning", "critical"), default="critical", help="default: critical"),
+            option("--title", default="", help="its subject; default: the message"),
+            option("--to", default="", metavar="ADDRESS", help="one mail to this address instead, at once"),
+            option("--key", default="", help="a message with a key that was used before is not sent again"),
+        ),
+    ),
+    Command(
+        "notifications",
+        INCIDENT,
+        "messages sent, waiting and dead; deliver what is due, retry dead letters",
+        "athena.ops.notifications:notifications",
+        (
+            option("action", nargs="?", choices=("show", "deliver", "retry"), default="show", help="default: show"),
+            option("ids", nargs="*", metavar="ID", help="of retry: deliveries, or all"),
+            option("--dead", action="store_true", help="show dead letters only"),
+            option("--waiting", action="store_true", help="show those that wait only"),
+            option("--follow", action="store_true", help="of deliver: go on until interrupted"),
+            option("--last", type=whole, default=20, metavar="N", help="how many to show; default: 20"),
+        ),
+    ),
+    Command(
         "position-correlation",
         INCIDENT,
         "are the positions one bet? correlation now against usual, exposure, what a session could lose",

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from athena import config_tables as tables
+from athena.config_tables import StrategySettings
 from athena.errors import SettingsError, did_you_mean
 
 PAPER_URL = "https://paper-api.alpaca.markets"
@@ -23,16 +25,6 @@ DATA_URL = "https://data.alpaca.markets"
 DATA_STREAM_URL = "wss://stream.data.alpaca.markets/v2"
 LIVE_CONFIRMATION = "yes-this-is-real-money"
 VENUES = ("simulator", "paper", "live")
-
-
-@dataclass(frozen=True)
-class StrategySettings:
-    """One `[[strategies]]` table: a name unique in the account, the kind in the registry, and its parameters."""
-
-    name: str
-    kind: str
-    symbols: tuple[str, ...]
-    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,6 +54,10 @@ class Settings:
     connect_timeout_seconds: float = 3.0
     read_timeout_seconds: float = 10.0
     disconnect_halt_seconds: float = 30.0
+    contacts: tuple[tables.Contact, ...] = tables.NO_CONTACTS
+    notifications: tables.Notifications = tables.NO_NOTIFICATIONS
+    schedule: tables.Schedule = tables.USUAL_SCHEDULE
+    prometheus_url: str = "http://127.0.0.1:9090"
 
     @property
     def account_name(self) -> str:
@@ -115,6 +111,8 @@ class Settings:
         values |= {k: v for k, v in overrides.items() if v is not None}
         values["home"] = home
         _choose_venue(values, environment, lenient)
+        if lenient:  # who is told and when has nothing to do with stopping
+            values = {key: value for key, value in values.items() if key not in {*_TABLES, "prometheus_url"}}
         return cls(**{key: _convert(key, value) for key, value in values.items()})
 
 
@@ -128,6 +126,8 @@ def _user() -> str:
 _NAMES = {f.name for f in fields(Settings)}
 _NUMBERS = {"metrics_port": int, "connect_timeout_seconds": float, "read_timeout_seconds": float}
 _NUMBERS |= {"disconnect_halt_seconds": float, "snapshot_minutes": float, "snapshots_keep": int}
+_TABLES = {"contacts": tables.contacts, "notifications": tables.notifications, "schedule": tables.schedule}
+_ELSEWHERE = ("smtp_password", "apprise_")  # variables that are read where they are used, and kept nowhere
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
@@ -154,7 +154,9 @@ def _from_environment(environment: Mapping[str, str], lenient: bool) -> dict[str
         if not variable.startswith("ATHENA_"):
             continue
         key = variable.removeprefix("ATHENA_").lower()
-        if key in _NAMES - {"strategies", "limits"}:
+        if key.startswith(_ELSEWHERE):
+            continue
+        if key in _NAMES - {"strategies", "limits", *_TABLES}:
             values[key] = value
         elif not lenient and (hint := did_you_mean(key, _NAMES)):  # other programs have ATHENA_ variables too
             raise SettingsError(f"{variable} is not a setting.", hint)
@@ -200,6 +202,10 @@ def _convert(key: str, value: Any) -> Any:
         raise SettingsError(f"account is '{value}'; use letters, digits, - and _.")
     if key == "simulator_url":
         return _loopback_url(str(value))
+    if key == "prometheus_url":
+        return _server_url(key, str(value))
+    if key in _TABLES:
+        return _TABLES[key](value)
     if key == "symbols":
         return _symbols(key, value)
     if key in {"safe_mode", "cancel_on_halt", "cancel_on_stop"} and not isinstance(value, bool):
@@ -250,6 +256,17 @@ def _loopback_url(value: str) -> str:
         raise SettingsError(f"simulator_url is '{value}'; a port is a number from 1 to 65535.") from None
     if parts.scheme != "http" or parts.hostname not in {"127.0.0.1", "localhost", "::1"} or parts.path not in {"", "/"}:
         raise SettingsError(f"simulator_url is '{value}'; the simulator lives on loopback: http://127.0.0.1:PORT.")
+    return value.rstrip("/")
+
+
+def _server_url(key: str, value: str) -> str:
+    parts = urlsplit(value)
+    try:
+        right = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        right = False
+    if not right or parts.username or parts.password or parts.query:
+        raise SettingsError(f"{key} is not an address without a password in it.", "For example http://127.0.0.1:9090.")
     return value.rstrip("/")
 
 

@@ -15,7 +15,8 @@ AthenaError                     exit 1
 │   └── OrderRejected                    the venue refused the order, with its reason
 ├── EngineNotRunning            exit 6   a command needs a live engine and there is none
 ├── SimulatorError              exit 7   the simulator could not start or read its market
-└── PlaybookError               exit 8   a playbook could not run to its verdict
+├── PlaybookError               exit 8   a playbook could not run to its verdict
+└── NotificationError           exit 9   a message could not be sent
 """
 
 from __future__ import annotations
@@ -126,6 +127,12 @@ class PlaybookError(AthenaError):
     """A playbook could not run to its verdict."""
 
     exit_code = 8
+
+
+class NotificationError(AthenaError):
+    """A message could not be sent, or nobody knows whether it was."""
+
+    exit_code = 9
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:

@@ -114,3 +114,28 @@ def test_an_emergency_starts_although_the_settings_are_broken(tmp_path):
     (tmp_path / "athena.toml").write_text("not toml at all [")
     settings = load({"ATHENA_VENEU": "paper"}, lenient=True)
     assert settings.account_name == "simulator"
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("[contacts]\nteam_led = { name = 'A' }", r"contacts\.team_led is not a setting\. Did you mean 'team_lead'"),
+        ("[contacts.team_lead]\nphon = '1'", r"contacts\.team_lead\.phon is not a setting\. Did you mean 'phone'"),
+        ("[contacts.team_lead]\nemail = 'nobody'", r"contacts\.team_lead\.email has 'nobody'"),
+        ("[notifications]\nsmtp_hots = 'm'", r"notifications\.smtp_hots is not a setting\. Did you mean 'smtp_host'"),
+        ("[notifications]\nper_minute = 0", r"notifications\.per_minute is 0; a positive whole number"),
+        ("[notifications]\nsmtp_password = 'x'", "is a secret and does not belong into a file"),
+        ("[notifications]\ncritical = ['Slack!']", r"notifications\.critical has the channel 'Slack!'"),
+        ("[notifications]\nsmtp_host = 'mail.co'\nsmtp_security = 'none'", "in the clear"),
+        ("[notifications]\nsmtp_security = 'tsl'", r"Did you mean 'tls'"),
+        ("[schedule]\npre_market = '8 am'", r"schedule\.pre_market is '8 am'"),
+        ("[schedule]\ncatch_up_minutes = nan", r"schedule\.catch_up_minutes is nan"),
+        ("prometheus_url = 'http://u:pw@host:9090'", "prometheus_url is not an address without a password"),
+    ],
+)
+def test_a_wrong_key_or_value_in_a_table_is_named(tmp_path, table, words):
+    """Contacts, notifications and schedule: the full name of the bad key, and the nearest good one."""
+    (tmp_path / "athena.toml").write_text(table)
+    with pytest.raises(SettingsError, match=words):
+        load()
+    assert load(lenient=True).venue == "simulator"

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "athena"
-BASE = {"model", "errors", "config", "lot"}
+BASE = {"model", "errors", "config", "config_tables", "lot"}
 MAY_IMPORT = {
     "model": set(),
     "errors": set(),
-    "config": {"errors"},
+    "config_tables": {"errors"},
+    "config": {"errors", "config_tables"},
     "lot": {"model"},
     "journal": BASE,
     "core": BASE | {"journal"},

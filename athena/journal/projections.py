@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from athena.errors import JournalError
-from athena.journal import alerts as _alerts  # noqa: F401  # these two register their projections
+from athena.journal import alerts as _alerts  # noqa: F401  # these three register their projections
 from athena.journal import orders as _orders  # noqa: F401
+from athena.journal import outbox as _outbox  # noqa: F401
 from athena.journal.codec import day_of, encode
 from athena.journal.entry import PROJECTIONS, Database, Entry, insert, kind, money
 from athena.model import Mode
 
 TABLES = (
     "guard", "halts", "limits", "orders", "fills", "violations", "equity", "trading_days", "openings", "account",
-    "cash_flows", "commands", "reconciliations", "broker_states", "alerts",
+    "cash_flows", "commands", "reconciliations", "broker_states", "alerts", "notifications", "deliveries",
+    "schedule_runs",
 )  # fmt: skip
 INITIAL = "INSERT INTO guard (id, epoch, mode, nonce, updated_at) VALUES (1, 0, 'halted', '0', NULL)"  # born disabled
 
@@ -189,6 +191,7 @@ def _broker_state(db: Database, entry: Entry) -> None:
 @kind("engine.stopped")
 @kind("approval.requested")
 @kind("approval.given")
+@kind("schedule.calendar")
 @kind("note")
 def _recorded(db: Database, entry: Entry) -> None:
     """Told by the event alone; no table."""

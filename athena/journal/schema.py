@@ -109,6 +109,22 @@ alerts = _table(
     _number("told"),
     Index("alerts_unfinished", "state", sqlite_where=_unfinished, postgresql_where=_unfinished), clustered=True,
 )  # fmt: skip
+notifications = _table(
+    "notifications", _key("id"), _number("sequence"),
+    *_text("at!", "severity!", "title!", "body!", "dedup_key", "source!", "page", "mail"),
+    Index("notifications_dedup", "dedup_key"), clustered=True,
+)  # fmt: skip
+_due = text("status IN ('queued', 'sending')")
+deliveries = _table(
+    "deliveries", _key("id"), *_text("notification_id!", "channel!", "status!", "queued_at!", "next_at!"),
+    _number("attempts"), _number("unsure"), *_text("claim", "lease_until", "pause_until", "error", "finished_at"),
+    Index("deliveries_due", "next_at", sqlite_where=_due, postgresql_where=_due),
+    Index("deliveries_channel", "channel", "finished_at"), clustered=True,
+)  # fmt: skip
+schedule_runs = _table(
+    "schedule_runs", _key("id"), *_text("job!", "trading_date!", "due_at!", "status!"), _number("attempts"),
+    *_text("claim", "lease_until", "started_at!", "finished_at", "result"), clustered=True,
+)  # fmt: skip
 heartbeats = _table(
     "heartbeats", _key("component"), _number("pid"), *_text("host!", "started_at!", "at!", "venue_at", "details!"),
     clustered=True,

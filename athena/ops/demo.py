@@ -16,7 +16,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from athena.config import Settings, StrategySettings
+from athena.config import Settings
+from athena.config_tables import StrategySettings
 from athena.errors import AthenaError
 from athena.ops.processes import Processes, free_port
 from athena.ops.story import DAY, SPEED, SYMBOLS, Story

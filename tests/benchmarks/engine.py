@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from athena.config import StrategySettings
+from athena.config_tables import StrategySettings
 from athena.live.brokers.base import QuoteReceived
 from athena.live.deciding import Deciders
 from athena.live.strategies import make_strategies

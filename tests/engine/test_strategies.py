@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from athena.config import Settings, StrategySettings
+from athena.config import Settings
+from athena.config_tables import StrategySettings
 from athena.errors import SettingsError
 from athena.live.strategies import Context, make_strategies, validate_strategies
 from athena.live.strategies.mean_reversion import MeanReversion, MeanReversionParameters

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from athena.config import Settings, StrategySettings
+from athena.config import Settings
+from athena.config_tables import StrategySettings
 from athena.errors import SettingsError, did_you_mean
 from athena.live.strategies.base import Context, Strategy, parameters_from
 from athena.live.strategies.mean_reversion import MeanReversion, MeanReversionParameters

@@ -1,0 +1,155 @@
+"""Delivers what the outbox holds: `Courier(settings, journal).deliver()`, from any process, never the order thread.
+
+Channels are independent: each has a thread of its own, and a hanging one holds up no other. What was sent and could
+not be recorded (a full disk) is recorded by the same courier's next pass, before anything else is claimed.
+"""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from athena.config import Settings
+from athena.core import channels, message, outbox
+from athena.core.channels import Fate, Outcome
+from athena.core.outbox import Claim
+from athena.errors import JournalError
+from athena.journal.journal import Journal
+
+BATCH_MAX = 30  # of one channel in one pass
+_LEASE_SLACK_SECONDS = 30.0
+Send = Callable[[Claim], Outcome]
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """One attempt as it ended: the delivery, its message's title, what it is now (sent, queued, dead), and why."""
+
+    id: str
+    channel: str
+    severity: str
+    title: str
+    status: str
+    told: str
+
+    def __str__(self) -> str:
+        word = {"queued": "later"}.get(self.status, self.status)
+        return f"{word:<6} {self.channel:<8} {self.severity:<8} {self.title}: {self.told}"
+
+
+class Courier:
+    """Sends what is due and records what became of it; safe to run in as many processes as one likes."""
+
+    def __init__(
+        self, settings: Settings, journal: Journal, environment: Mapping[str, str],
+        *, now: Callable[[], datetime] = lambda: datetime.now(UTC), jitter: Callable[[], float] = random.random,
+        send: Send | None = None,
+    ) -> None:  # fmt: skip
+        self._settings, self._journal = settings, journal
+        self._now, self._jitter, self._send = now, jitter, send or by_channel(settings, environment)
+        self._unrecorded: list[tuple[Claim, Outcome]] = []
+
+    def deliver(self) -> list[Delivered]:
+        """One pass over all channels; what was attempted. Raises JournalError where nothing can be claimed."""
+        done = [self._record(claim, outcome) for claim, outcome in self._take_unrecorded()]
+        due = outbox.channels_due(self._journal, self._now())
+        if not due:
+            return done
+        with ThreadPoolExecutor(len(due), thread_name_prefix="notify") as pool:
+            for found in pool.map(self._channel, due):
+                done += found
+        return done
+
+    def _channel(self, channel: str) -> list[Delivered]:
+        """The due deliveries of one channel, one after the other; a channel that fails is left alone till later."""
+        done: list[Delivered] = []
+        for _ in range(BATCH_MAX):
+            claim = outbox.claim(
+                self._journal, channel, self._now(),
+                lease_seconds=deadline_seconds(self._settings) + _LEASE_SLACK_SECONDS,
+                per_minute=self._settings.notifications.per_minute,
+            )  # fmt: skip
+            if claim is None:
+                break
+            outcome = attempt(claim, self._send, deadline_seconds(self._settings))
+            done.append(self._record(claim, outcome))
+            if outcome.fate in {Fate.LATER, Fate.UNSURE}:
+                break
+        return done
+
+    def _record(self, claim: Claim, outcome: Outcome) -> Delivered:
+        facts = (claim.id, claim.channel, claim.message.severity, claim.message.title)
+        try:
+            status, told = outbox.finish(
+                self._journal, claim, outcome, self._now(),
+                give_up_hours=self._settings.notifications.give_up_hours, jitter=self._jitter,
+            )  # fmt: skip
+        except JournalError as error:
+            self._unrecorded.append((claim, outcome))
+            return Delivered(*facts, outcome.fate, f"{outcome.told}; NOT RECORDED YET: {error.message}")
+        return Delivered(*facts, status, told)
+
+    def _take_unrecorded(self) -> list[tuple[Claim, Outcome]]:
+        found, self._unrecorded = self._unrecorded, []
+        return found
+
+
+def by_channel(settings: Settings, environment: Mapping[str, str]) -> Send:
+    """Sends a claim by the channel it names, with the secrets of `environment`."""
+
+    def send(claim: Claim) -> Outcome:
+        lacking = channels.missing(claim.channel, settings.notifications, environment)
+        if lacking:
+            return Outcome(Fate.LATER, f"{lacking} where messages are delivered")
+        if claim.channel == "slack":
+            url, text = environment[channels.SLACK_VARIABLE], message.chat(claim.message, settings)
+            return channels.post_slack(url, text, settings.notifications.timeout_seconds)
+        if claim.channel == "email":
+            mail = message.mail(claim.message, settings)
+            return channels.send_mail(mail, settings.notifications, environment.get(channels.PASSWORD_VARIABLE, ""))
+        url = environment[channels.apprise_variable(claim.channel)]
+        title, body = message.subject(claim.message, settings), "\n".join(message.paragraphs(claim.message, settings))
+        return channels.send_apprise(url, claim.channel, title, body, claim.message.severity)
+
+    return send
+
+
+def deadline_seconds(settings: Settings) -> float:
+    """Of one attempt as a whole: connecting, greeting and handing over have the settings' time-out each."""
+    return 3 * settings.notifications.timeout_seconds
+
+
+def attempt(claim: Claim, send: Send, limit_seconds: float) -> Outcome:
+    """What became of one attempt, UNSURE where it does not end in time: a receiver may trickle its answer for ever."""
+    answer: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            answer.put(send(claim))
+        except Exception as error:  # a defect on the way out; its words may hold an address
+            answer.put(Outcome(Fate.UNSURE, f"the attempt failed unexpectedly ({type(error).__name__})"))
+
+    threading.Thread(target=run, name=f"notify-{claim.channel}", daemon=True).start()
+    try:
+        return answer.get(timeout=limit_seconds)
+    except queue.Empty:
+        return Outcome(Fate.UNSURE, f"no end within {limit_seconds:g} s")
+
+
+def past_the_journal(
+    settings: Settings, what: message.Message, to: Sequence[str], environment: Mapping[str, str]
+) -> list[Delivered]:
+    """Send at once, all channels side by side, with no record: for a critical message that cannot be queued."""
+    send, limit = by_channel(settings, environment), deadline_seconds(settings)
+    claims = [Claim(f"{what.id}.{channel}", "", channel, what, what.at, 1, 0) for channel in to]
+    with ThreadPoolExecutor(len(claims), thread_name_prefix="notify") as pool:
+        outcomes = list(pool.map(lambda claim: attempt(claim, send, limit), claims))
+    return [
+        Delivered(claim.id, claim.channel, what.severity, what.title, outcome.fate, outcome.told)
+        for claim, outcome in zip(claims, outcomes, strict=True)
+    ]

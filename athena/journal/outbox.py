@@ -1,0 +1,99 @@
+"""Notifications, their deliveries, and the runs of the schedule: rows from what was queued, claimed, sent and ended.
+
+A delivery is `queued`, `sending` under a lease, `sent`, or `dead`; only the claim that is on it may end it.
+"""
+
+from __future__ import annotations
+
+from athena.journal.codec import encode
+from athena.journal.entry import Database, Entry, insert, kind
+
+_NOTIFICATION = insert("notifications", "id sequence at severity title body dedup_key source page mail")
+_DELIVERY = insert("deliveries", "id notification_id channel status queued_at next_at attempts unsure")
+_RUN = insert("schedule_runs", "id job trading_date due_at status attempts claim lease_until started_at") + (
+    " ON CONFLICT (id) DO UPDATE SET status = excluded.status, attempts = schedule_runs.attempts + 1,"
+    " claim = excluded.claim, lease_until = excluded.lease_until, started_at = excluded.started_at,"
+    " finished_at = NULL, result = NULL"
+)
+
+
+@kind("notification.queued")
+def _queued(db: Database, entry: Entry) -> None:
+    p = entry.payload
+    row = (p["id"], entry.sequence, entry.at, p["severity"], p["title"], p["body"], p.get("dedup_key"), entry.actor)
+    db.execute(_NOTIFICATION, (*row, p.get("page"), p.get("mail")))
+    for channel in p["channels"]:
+        db.execute(_DELIVERY, (f"{p['id']}.{channel}", p["id"], channel, "queued", entry.at, entry.at, 0, 0))
+
+
+@kind("delivery.claimed")
+def _claimed(db: Database, entry: Entry) -> None:
+    """`unsure` counts attempts of which nobody knows whether they arrived; a claim over a dead one adds one."""
+    p = entry.payload
+    db.execute(
+        "UPDATE deliveries SET status = 'sending', attempts = attempts + 1, claim = ?, lease_until = ?,"
+        " unsure = unsure + ? WHERE id = ?",
+        (p["claim"], p["lease_until"], 1 if p.get("over_dead_claim") else 0, p["id"]),
+    )
+
+
+@kind("delivery.sent")
+def _sent(db: Database, entry: Entry) -> None:
+    p = entry.payload
+    db.execute(
+        "UPDATE deliveries SET status = 'sent', claim = NULL, lease_until = NULL, error = NULL, finished_at = ?"
+        " WHERE id = ? AND claim = ?",
+        (p["at"], p["id"], p["claim"]),
+    )
+
+
+@kind("delivery.failed")
+def _failed(db: Database, entry: Entry) -> None:
+    """Queued again for `next_at`, or dead where there is none; `pause_until` holds the whole channel."""
+    p = entry.payload
+    dead = not p.get("next_at")
+    db.execute(
+        "UPDATE deliveries SET status = ?, next_at = COALESCE(?, next_at), error = ?, pause_until = ?, claim = NULL,"
+        " lease_until = NULL, unsure = unsure + ?, finished_at = ? WHERE id = ? AND claim = ?",
+        ("dead" if dead else "queued", p.get("next_at"), p["error"], p.get("pause_until"),
+         1 if p.get("unsure") else 0, entry.at if dead else None, p["id"], p["claim"]),
+    )  # fmt: skip
+
+
+@kind("delivery.retried")
+def _retried(db: Database, entry: Entry) -> None:
+    """An operator asked for a dead letter again, or for one that waits: it is due now, with a fresh count."""
+    db.execute(
+        "UPDATE deliveries SET status = 'queued', queued_at = ?, next_at = ?, attempts = 0, unsure = 0,"
+        " pause_until = NULL, finished_at = NULL WHERE id = ? AND status IN ('dead', 'queued')",
+        (entry.at, entry.at, entry.payload["id"]),
+    )
+
+
+@kind("schedule.claimed")
+def _run_claimed(db: Database, entry: Entry) -> None:
+    p = entry.payload
+    row = (p["id"], p["job"], p["trading_date"], p["due_at"], "running", 1, p["claim"], p["lease_until"], entry.at)
+    db.execute(_RUN, row)
+
+
+@kind("schedule.finished")
+def _run_finished(db: Database, entry: Entry) -> None:
+    """`done`, `failed`, or `missed` where it was too late to begin; a missed run may have no claim before it."""
+    p = entry.payload
+    if p["status"] == "missed":
+        row = (p["id"], p["job"], p["trading_date"], p["due_at"], "missed", 0, None, None, entry.at)
+        db.execute(_RUN, row)
+    db.execute(
+        "UPDATE schedule_runs SET status = ?, claim = NULL, lease_until = NULL, finished_at = ?, result = ?"
+        " WHERE id = ? AND (claim = ? OR ? = 'missed')",
+        (p["status"], entry.at, encode(p.get("result") or {}), p["id"], p.get("claim"), p["status"]),
+    )
+
+
+@kind("schedule.renewed")
+def _run_renewed(db: Database, entry: Entry) -> None:
+    p = entry.payload
+    db.execute(
+        "UPDATE schedule_runs SET lease_until = ? WHERE id = ? AND claim = ?", (p["lease_until"], p["id"], p["claim"])
+    )
