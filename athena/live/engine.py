@@ -281,6 +281,7 @@ class Engine:
     def load(self) -> None:
         """Read what the journal knows: open orders, and what each strategy holds."""
         self.book.load()
+        self.reconciler.unlearned |= self.book.unlearned()
         for row in self.journal.query("SELECT strategy, symbol, side, quantity, price FROM fills ORDER BY sequence"):
             signed = Decimal(row["quantity"]) * (1 if row["side"] == "buy" else -1)
             self.deciders.holdings.trade(row["strategy"], row["symbol"], signed, Decimal(row["price"]))
@@ -313,7 +314,7 @@ class Engine:
         news = self.book.take_fill(fill, source)
         self.follow_up(news)
         if news.fill is not None and not self.book.knows(news.fill.client_order_id):
-            self.emit(Resolve(news.fill.client_order_id))  # of an order from outside that was never told: learn it
+            self.reconciler.unlearned.add(news.fill.client_order_id)
         return news.fill is not None
 
     def _crashed(self, what: str, error: BaseException) -> None:

@@ -44,8 +44,8 @@ class Looker:
         async with self._busy:
             asked, after = engine.clock.now(), engine.reconciler.after()
             try:
-                doubtful = engine.reconciler.doubtful()
-                look = await take_look(engine.broker, after, self._answered_open, lambda: engine.fills_seen, doubtful)
+                doubt = engine.reconciler.doubt()
+                look = await take_look(engine.broker, after, self._answered_open, lambda: engine.fills_seen, doubt)
                 done = ReconciliationDone(trigger, look, asked_venue_at=asked)
             except (AthenaError, TimeoutError) as error:
                 done = ReconciliationDone(trigger, None, str(error) or type(error).__name__, asked)

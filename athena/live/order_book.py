@@ -34,6 +34,10 @@ EXTERNAL = "external"
 _FINAL = tuple(status.value for status in OrderStatus if status.is_final)
 _OURS = (OrderStatus.INTENDED.value, OrderStatus.UNKNOWN.value)  # the venue has not spoken yet
 _OPEN = f"status NOT IN ({', '.join('?' * len(_FINAL))})"
+_UNLEARNED = (
+    "SELECT DISTINCT client_order_id FROM fills WHERE client_order_id != ''"
+    " AND NOT EXISTS (SELECT 1 FROM orders WHERE orders.client_order_id = fills.client_order_id)"
+)
 _ROW = (
     "SELECT client_order_id, broker_order_id, strategy, symbol, side, purpose, quantity, status, filled_quantity,"
     " intended_at, intended_venue_at, type, time_in_force, limit_price, stop_price, average_fill_price, extended_hours"
@@ -165,6 +169,10 @@ class OrderBook:
     def knows(self, client_order_id: str) -> bool:
         """True when the journal has a row of this order, open or not."""
         return self._journal.one("SELECT 1 FROM orders WHERE client_order_id = ?", (client_order_id,)) is not None
+
+    def unlearned(self) -> set[str]:
+        """Orders of which the journal has an execution and nothing else: from outside, and never told."""
+        return {str(row[0]) for row in self._journal.query(_UNLEARNED)}
 
     def get(self, client_order_id: str) -> Tracked | None:
         return self._tracked.get(client_order_id)

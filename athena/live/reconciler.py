@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from athena.core.comparison import OURS, Kind
 from athena.journal.codec import from_text
+from athena.live import averages
 from athena.live import reconciliation as compare
 from athena.live.amending import amend
-from athena.live.events import Reconcile, ReconciliationDone
+from athena.live.events import Reconcile, ReconciliationDone, Resolve
 from athena.live.order_book import EXTERNAL
 from athena.live.reconciliation import (
     ACCOUNT,
@@ -26,6 +27,7 @@ from athena.live.reconciliation import (
     QUERY,
     UNANSWERED,
     Break,
+    Doubt,
     Outcome,
     PersistentBreaks,
     VenueLook,
@@ -49,10 +51,12 @@ class Reconciler:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._persistent = PersistentBreaks()
+        self._averages: set[str] | None = None  # symbols whose average price differed; None: not read yet
         self._recorded: set[str] = set()  # evidence of differences that are violations already
         self.last: Outcome | None = None
         self.count = 0
         self.untold: dict[str, float] = {}  # executions found here that the stream owes us, with the monotonic time
+        self.unlearned: set[str] = set()  # orders of executions taken in here, asked for until the venue tells them
         self.doubts: tuple[Break, ...] = ()  # what makes every outcome not ok, whatever the venue says
 
     def after(self) -> datetime | None:
@@ -65,10 +69,20 @@ class Reconciler:
         row = one("SELECT venue_at FROM reconciliations WHERE ok = 1 ORDER BY sequence DESC LIMIT 1")
         return start if row is None else max(start, from_text(row["venue_at"]) - OVERLAP)
 
-    def doubtful(self) -> set[str]:
-        """Symbols whose recent orders the next look asks for, one by one: shares differed; or, for cash, all held."""
-        found = self._persistent.symbols
-        return found | set(self._engine.fills_seen) | set(self._engine.held()) if self._persistent.cash else found
+    def doubt(self) -> Doubt:
+        """The orders that the next look asks for: of symbols whose shares or averages differed, for cash of all held.
+
+        Days back, for an average as far as its holding goes.
+        """
+        engine, after = self._engine, self.after()
+        if self._averages is None:
+            self._averages = averages.differing(engine.journal)
+        found = self._persistent.symbols | self._averages
+        if self._persistent.cash:
+            found |= set(engine.fills_seen) | set(engine.held())
+        since = [averages.holding(engine.journal, symbol).since for symbol in self._averages]
+        first = min(filter(None, [after, *since]), default=None)
+        return Doubt(frozenset(found), None if first is None else first - compare.DOUBT_DAYS)
 
     def take(self, event: ReconciliationDone) -> None:
         """Journal what a look brought; its outcome is `last`."""
@@ -96,6 +110,10 @@ class Reconciler:
         if not moving:
             found += compare.compare_cash(engine.portfolio.cash, look.account.cash)
         found += self._order_breaks(look) + compare.compare_account(look.account) + list(self.doubts)
+        prices = compare.compare_prices(engine.portfolio.positions(), look.positions, moving)
+        self._averages = {item.symbol for item in prices}
+        certain, uncertain = averages.judge(engine.journal, prices, look.doubted)
+        found += uncertain
         counts = self._persistent.count(found, moving)
         doubtful = {item.symbol for item in found if item.kind == Kind.QUANTITY} | moving
         breaks, gone = [], []
@@ -107,12 +125,11 @@ class Reconciler:
                 breaks.append(self._act(item) if persists else item)
         self._lift({item.symbol for item in breaks if item.symbol} | moving, found, clean=not breaks and not moving)
         settled = not moving and all(counts[key_of(item)] >= PERSISTS for item in breaks)
-        prices = compare.compare_prices(engine.portfolio.positions(), look.positions, moving)
         checked = {
             "orders": len(look.open_orders), "positions": len(look.positions), "fills": len(look.fills),
             "new_fills": new_fills, "new_cash_flows": new_flows, "cash": look.account.cash, "moving": sorted(moving),
             "external": [order.client_order_id for order in engine.book if order.strategy == EXTERNAL],
-            "prices": [item.payload() for item in prices],
+            "prices": [item.payload() for item in certain],
         }  # fmt: skip
         mended = (*repaired, *gone)
         return Outcome(trigger, not breaks and not moving, tuple(breaks), checked, settled, mended)
@@ -142,6 +159,9 @@ class Reconciler:
                 repaired.append(Break(Kind.MISSING_FILL, fill.symbol, "none", told, evidence, "taken in"))
         for order in look.doubted:
             repaired += amend(engine, order)
+        self.unlearned = {name for name in self.unlearned if not engine.book.knows(name)}
+        for name in sorted(self.unlearned)[: compare.LOOKUPS_MAX]:
+            engine.emit(Resolve(name))
         flows = self._new_flows(look)
         return repaired, fills, flows
 

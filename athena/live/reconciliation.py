@@ -7,7 +7,7 @@ certain (a missing fill, an order's state) is taken in as events; what differs i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -47,6 +47,14 @@ class VenueLook:
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """What the next look asks for beside the rest: every order of these symbols since then."""
+
+    symbols: frozenset[str] = frozenset()
+    since: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Break:
     """One difference: its kind (`Kind`, or unanswered order, account, query, journal), ours, theirs, the evidence.
 
@@ -71,7 +79,7 @@ async def take_look(
     after: datetime | None,
     answered_open: Callable[[], Iterable[str]],
     fills_seen: Callable[[], Mapping[str, int]] = dict,
-    doubtful: Collection[str] = (),
+    doubt: Doubt | None = None,
 ) -> VenueLook:
     """Ask the venue everything once. Raises BrokerError when any part cannot be had in full.
 
@@ -85,8 +93,8 @@ async def take_look(
         listed = {order.client_order_id for order in open_orders}
         looked_up = {name: await broker.get_order(name) for name in sorted(ours - listed)[:LOOKUPS_MAX]}
         doubted: Iterable[Order] = ()
-        if doubtful and after is not None:
-            doubted = await broker.get_orders("all", after - DOUBT_DAYS, sorted(doubtful))
+        if doubt is not None and doubt.symbols and doubt.since is not None:
+            doubted = await broker.get_orders("all", doubt.since, sorted(doubt.symbols))
         positions = await broker.get_positions()
         account = await broker.get_account()
         flows = await broker.get_cash_flows(after)
@@ -116,7 +124,7 @@ def compare_positions(ours: Mapping[str, Decimal], theirs: Iterable[Position], m
 
 
 def compare_prices(ours: Iterable[Position], theirs: Iterable[Position], moving: set[str]) -> list[Break]:
-    """Average prices that differ though the shares agree: told, and no break, for shares and dollars are the truth."""
+    """Average prices that differ though the shares agree; `averages.judge` tells which of them are breaks."""
     venue = {position.symbol: position for position in theirs}
     breaks = []
     for mine in ours:
@@ -126,11 +134,14 @@ def compare_prices(ours: Iterable[Position], theirs: Iterable[Position], moving:
         own, told = mine.average_entry_price, other.average_entry_price
         if abs(own - told) > max(CASH_TOLERANCE, told * PRICE_TOLERANCE):
             evidence = f"{mine.quantity:f} shares cost {own:.4f} each by our fills, {told:.4f} by the venue"
-            breaks.append(Break(Kind.PRICE, mine.symbol, f"{own:.4f}", f"{told:.4f}", evidence, "told"))
+            difference = f"{told - own:.4f}"
+            item = Break(Kind.PRICE, mine.symbol, f"{own:.4f}", f"{told:.4f}", evidence, difference=difference)
+            breaks.append(item)
     return breaks
 
 
 def compare_cash(ours: Decimal, theirs: Decimal) -> list[Break]:
+    """Dollars that differ by more than a cent."""
     difference = theirs - ours
     if abs(difference) <= CASH_TOLERANCE:
         return []

@@ -114,6 +114,8 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         return problem(404, 40410000, f"endpoint not found: {request.method} {request.path}")
     except web.HTTPException as error:
         return problem(error.status, error.status * 100_000 + 10_000, error.reason)
+    except ConnectionResetError:  # whoever asked is gone before the question was whole: nobody's defect
+        return problem(400, 40010000, "the request ended before its body did")
     except SimulatorError as error:  # the market has no such day, the state file cannot be written
         log.error("%s %s: %s", request.method, request.path_qs, error)
         return problem(500, 50010000, str(error))

@@ -60,7 +60,7 @@ _FIELDS: dict[Kind, str] = {
     K.LATENCY: f"{_REQUEST} seconds",
     K.HANG: f"{_REQUEST} seconds",
     K.RESET: _REQUEST,
-    K.STATUS: f"{_REQUEST} status",
+    K.STATUS: f"{_REQUEST} status seconds",
     K.HTML: f"{_REQUEST} status",
     K.MESSAGE_DROP: _MESSAGE,
     K.MESSAGE_DUPLICATE: _MESSAGE,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PAGE = "<html><head><title>{title}</title></head><body><center><h1>{title}</h1></center><hr>nginx</body></html>"
 MESSAGES = {429: "rate limit exceeded", 500: "internal server error occurred", 504: "gateway timeout"}
 LOOK_SECONDS = 0.05
+WINDOW_SECONDS = 60.0  # that a 429 says are left, unless the fault says otherwise
 
 
 async def answer_with_faults(
@@ -132,7 +133,7 @@ def _status(request: web.Request, fault: Fault) -> web.Response:
     if status == 429:
         allowance = request.get(ALLOWANCE)
         limit = allowance.limit if allowance is not None else 200
-        request[ALLOWANCE] = Allowance(False, limit, 0, int(time.time()) + 60)
+        request[ALLOWANCE] = Allowance(False, limit, 0, int(time.time() + (fault.seconds or WINDOW_SECONDS)))
     return problem(status, status * 100_000 + 10_000, MESSAGES.get(status, _phrase(status)))
 
 

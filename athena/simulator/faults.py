@@ -5,7 +5,7 @@
 | latency | the answer `seconds` late; `moment` after: the order stands meanwhile |
 | hang | no answer; the connection stays open `seconds` (or until the client leaves), then breaks |
 | reset | the connection is reset: before the venue took the request, or after |
-| status | an Alpaca error body with `status` (429 with its X-RateLimit headers, 500, 503, 504 ...) |
+| status | an Alpaca error body with `status` (500, 503, 504 ...; a 429 says that the window ends in `seconds`) |
 | html | a gateway's HTML page with `status`, 200 if none is named |
 | stream_drop | the stream's connection is reset, once |
 | stream_mute | the socket stays open and nothing comes; pings are answered, or not (`pings` false) |

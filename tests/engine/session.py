@@ -183,7 +183,7 @@ class Trading:
         try:
             look = await take_look(
                 self.broker, engine.reconciler.after(), lambda: answered, lambda: engine.fills_seen,
-                engine.reconciler.doubtful(),
+                engine.reconciler.doubt(),
             )  # fmt: skip
         except BrokerUnavailable as error:
             engine.process(ReconciliationDone(trigger, None, str(error), asked))

@@ -289,9 +289,9 @@ class Day:
     async def look(self, trigger):
         engine, asked = self.engine, self.clock.now()
         answered = [order.client_order_id for order in engine.book if order.answered]
-        doubtful, after = engine.reconciler.doubtful(), engine.reconciler.after()
+        doubt, after = engine.reconciler.doubt(), engine.reconciler.after()
         try:
-            look = await take_look(self.broker, after, lambda: answered, lambda: engine.fills_seen, doubtful)
+            look = await take_look(self.broker, after, lambda: answered, lambda: engine.fills_seen, doubt)
         except BrokerUnavailable as error:
             engine.process(ReconciliationDone(trigger, None, str(error), asked))
         else:

@@ -7,22 +7,25 @@ from urllib.parse import urlsplit
 import pytest
 
 from athena.config import Settings
+from athena.journal.codec import from_text
 from athena.live.commands import request_sync
-from athena.model import Scope
+from athena.live.limits import LIMITS
+from athena.model import Origin, Scope
 from athena.ops.status import gather
 from athena.simulator.proxy import FaultProxy
 from tests.engine.processes import wait_for
 from tests.recovery_engine.harness import SETTINGS, Trials
 from tests.support.faulty_venue import own_loop
 
-LIMIT_SECONDS = 8
+LIMIT_SECONDS = 30  # the default
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(150)
 def test_a_silent_network_is_noticed_in_five_seconds_and_survived_without_an_operator(tmp_path):
-    """Half-open connections: state within 5 s, positions unknown, halted at the limit, lifted when the books agree."""
+    """Half-open connections: state within 5 s, positions unknown, halted after 30 s, lifted when the books agree."""
     trials = Trials(tmp_path, 3)
-    (trials.home / "athena.toml").write_text(SETTINGS.replace("seconds = 30", f"seconds = {LIMIT_SECONDS}"))
+    assert LIMITS["max_disconnect_seconds"].default == LIMIT_SECONDS
+    (trials.home / "athena.toml").write_text(SETTINGS.replace("max_disconnect_seconds = 30\n", ""))
     with own_loop() as loop:
 
         def call(work):
@@ -49,13 +52,17 @@ def test_a_silent_network_is_noticed_in_five_seconds_and_survived_without_an_ope
             began = time.monotonic()
             call(do(proxy.half_open))
             with trials.reader() as journal:
-                gone = "SELECT 1 FROM broker_states WHERE broker = 'alpaca' AND state != 'connected' AND sequence > ?"
+                gone = "SELECT at FROM broker_states WHERE broker = 'alpaca' AND state != 'connected' AND sequence > ?"
                 head = journal.head()[0]
                 wait_for(lambda: journal.one(gone, (head,)), "the loss to be noticed", 6)
                 noticed = time.monotonic() - began
+                left = from_text(journal.one(gone, (head,))["at"])
             assert noticed <= 5.5, noticed  # five seconds, and this poll
             wait_for(lambda: gather(trials.settings).positions_unsure_since, "positions to be unknown", 3)
+            assert "connectivity" not in origins()
             wait_for(lambda: "connectivity" in origins(), "the halt at the limit", 2 * LIMIT_SECONDS)
+            (halted,) = (halt for halt in trials.guard().halts() if halt.origin is Origin.CONNECTIVITY)
+            assert LIMIT_SECONDS - 1 < (halted.at - left).total_seconds() < LIMIT_SECONDS + 5
             sent = len(trials.posts())
             call(do(proxy.heal))
             wait_for(lambda: "connectivity" not in origins(), "the lifting", 45)

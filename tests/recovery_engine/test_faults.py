@@ -161,6 +161,27 @@ def test_whatever_the_venue_does_athena_knows_the_truth_again(case, name):
     case.agree()
 
 
+@pytest.mark.timeout(90)
+def test_a_used_up_rate_limit_is_waited_out_and_nothing_is_concluded_meanwhile(case):
+    """429 with a window that ends in 8 s: the order is not sent, no look counts, an operator's exit is tried."""
+    case.lift()
+    case.start()
+    wait_for(lambda: case.ask("/v2/positions"), "a position", SECONDS)
+    case.lay("status", **ORDERS, **ONCE, status=429, seconds=8)
+    (refused, *_) = wait_for(lambda: case.events("order.updated", '"status":"not_sent"', "429"), "the 429", SECONDS)
+    with case.journal() as journal:
+        told = request_sync(journal, "reconcile", timeout=20)
+        assert not told.ok
+        assert "rate limit" in told.message
+        assert case.events("halt.set") == []
+        symbol = case.ask("/v2/positions")[0]["symbol"]
+        assert request_sync(journal, "close_position", {"symbol": symbol}, timeout=20).ok
+        wait_for(lambda: request_sync(journal, "reconcile", timeout=20).ok, "a look that counts", SECONDS)
+    assert refused["client_order_id"] not in case.venue_orders()
+    assert case.events("order.intended")[-1]["client_order_id"] != refused["client_order_id"], "trading goes on"
+    case.agree()
+
+
 def test_an_operators_halt_outlived_it_all(case):
     """A symbol halted by an operator is still halted after a fault and its repair."""
     made = case.guard().halt("mine", scope=Scope.SYMBOL, target="XOM")

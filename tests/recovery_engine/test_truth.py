@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from athena.errors import RateLimited
+from athena.live import averages
 from athena.live.brokers.base import Rows
 from athena.live.order_lane import OrderLane
 from athena.live.startup_report import last_run, verify_tail
@@ -19,7 +20,7 @@ from tests.support.broker import approve
 class Venue(Flaky):
     """The session's venue with more that may differ."""
 
-    cash_more = Decimal(0)
+    cash_more = average_more = Decimal(0)
     blocked = limited = False
     hidden = frozenset()  # client ids the venue denies
 
@@ -31,6 +32,11 @@ class Venue(Flaky):
     async def get_account(self):
         found = await super().get_account()
         return replace(found, cash=found.cash + self.cash_more, trading_blocked=self.blocked)
+
+    async def get_positions(self):
+        found = await super().get_positions()
+        more = self.average_more
+        return Rows(replace(one, average_entry_price=one.average_entry_price + more) for one in found)
 
     async def get_order(self, client_order_id):
         return None if client_order_id in self.hidden else await super().get_order(client_order_id)
@@ -98,6 +104,47 @@ def test_a_bust_nobody_told_of_is_found_by_the_order_and_repaired(trading):
     assert trading.halts() == []
 
 
+def test_a_price_corrected_and_never_told_is_repaired_by_the_order(trading):
+    """The average and the cash differ; the symbol's orders explain both, and the fills are booked anew."""
+    bought(trading)
+    told, trading.broker._listener = trading.broker._listener, lambda event: None
+    amend(trading, "10", "70.5")
+    trading.broker._listener = told
+    assert {item.kind for item in trading.look().breaks} == {"price", "cash"}
+    assert trading.look().repaired[0].kind == "price"
+    assert trading.look().ok
+    assert trading.engine.portfolio.position("AAPL").average_entry_price == Decimal("70.5")
+    assert trading.halts() == []
+
+
+def test_an_average_of_another_arithmetic_is_no_break_once_every_order_of_the_holding_agrees(trading):
+    """Venues average in more than one way; the executions decide, and what was certain is told, also after a start."""
+    bought(trading)
+    trading.broker.average_more = Decimal("0.5")
+    assert [item.kind for item in trading.look().breaks] == ["price"]
+    for _ in range(3):
+        outcome = trading.look()
+        assert outcome.ok
+        assert "certain: every order" in outcome.checked["prices"][0]["action"]
+    assert trading.halts() == []
+    assert averages.differing(trading.journal) == {"AAPL"}
+
+
+def test_an_average_that_no_order_proves_halts_its_symbol_until_it_agrees(trading):
+    """The venue has another price and denies the order: the symbol is halted with the evidence, and only that."""
+    bought(trading)
+    trading.broker.hidden = frozenset(row[0] for row in trading.journal.query("SELECT client_order_id FROM orders"))
+    trading.broker.average_more = Decimal("0.5")
+    for _ in range(3):
+        assert not trading.look().ok
+    assert trading.halts() == [("symbol", "AAPL", "reconciliation")]
+    assert "price: 10 shares cost" in trading.guard.halts()[0].reason
+    assert len(violations(trading)) == 1
+    trading.broker.average_more = Decimal(0)
+    assert trading.look().ok
+    assert trading.halts() == []
+
+
 def test_cash_that_nothing_explains_blocks_a_resume_and_past_a_quarter_of_the_loss_limit_halts(trading):
     """A dollar is reported once and halts nothing; a thousand of a limit of two halts until it is explained."""
     bought(trading)
@@ -158,6 +205,27 @@ def test_an_order_of_ours_the_journal_never_had_is_followed_as_an_orphan(trading
     notes = trading.journal.query("SELECT payload FROM events WHERE kind = 'note' AND payload LIKE '%from outside%'")
     assert any("phone" in note["payload"] for note in notes)
     assert "phone" in trading.look().checked["external"]
+
+
+def test_an_outsiders_order_known_by_its_fill_alone_is_asked_for_until_it_is_told(trading, tmp_path):
+    """The answer is lost with a crash: the next start asks again, and the order is in the books as external."""
+    trading.go(5)
+    told, trading.broker._listener = trading.broker._listener, lambda event: None
+    trading.broker.account.submit(OrderRequest("AAPL", Side.BUY, OrderType.MARKET, TimeInForce.DAY,
+                                               quantity=Decimal(3), client_order_id="phone"))  # fmt: skip
+    trading.broker._listener = told
+    trading.look()
+    assert trading.engine.held() == {"AAPL": Decimal(3)}
+    trading.close()
+    again = Trading(tmp_path, before=trading)
+    try:
+        assert again.orders() == []
+        again.go(5)
+        assert again.orders() == [("external", "AAPL", "filled")]
+        assert again.look().ok
+        assert again.actions == []
+    finally:
+        again.close()
 
 
 def test_a_canceled_order_that_fills_anyway_is_taken_in(trading):
