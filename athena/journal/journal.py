@@ -25,6 +25,7 @@ from athena.journal.codec import encode, plain, to_text
 from athena.journal.entry import Entry
 from athena.journal.event import COLUMNS, Event
 from athena.journal.projections import apply
+from athena.journal.timing import COMMITS
 from athena.model import Quote, Trade
 
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ class Transaction:
             if kind is None:
                 if self._failed:
                     raise JournalError("an append of this transaction failed, so none of it was kept.")
-                self._connection.commit()
+                COMMITS.time(self._connection.commit)
         except sqlite.DriverError as failure:
             raise sqlite.explain(failure, journal.path) from failure
         finally:

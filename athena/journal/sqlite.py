@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from athena.errors import JournalCorrupt, JournalError
+from athena.journal.timing import COMMITS
 
 REVISION: Final = "0004"  # the schema this code speaks; a test holds it to alembic's head
 BEGIN_READ, BEGIN_WRITE = "BEGIN", "BEGIN IMMEDIATE"
@@ -130,7 +131,8 @@ _MEANINGS: tuple[tuple[str, type[JournalError], str, str], ...] = (
 
 
 def explain(error: BaseException, path: Path) -> JournalError:
-    """The operator's words for a driver's error."""
+    """The operator's words for a driver's error, which is counted."""
+    COMMITS.failed()
     name = getattr(error, "sqlite_errorname", "") or ""
     for prefix, kind, message, hint in _MEANINGS:
         if name.startswith(prefix):

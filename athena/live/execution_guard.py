@@ -15,10 +15,12 @@ import os
 import threading
 from datetime import date, datetime
 from decimal import Decimal
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from athena.config import Settings
 from athena.errors import GuardError
+from athena.journal.timing import CHECKS
 from athena.live.guard_flag import boottime_ns, claim_engine, flag_path
 from athena.live.guard_halting import Resumed, clear_halts, open_journal
 from athena.live.guard_handle import GuardHandle
@@ -128,7 +130,10 @@ class ExecutionGuard(GuardHandle):
 
     def admit(self, intent: OrderIntent, venue_now: datetime) -> Approved | Refused:
         """Decide on an order and journal the decision; an Approved is durable. Never raises for what an order holds."""
-        return self.gate.admit(intent, venue_now)
+        begun = perf_counter()
+        verdict = self.gate.admit(intent, venue_now)
+        CHECKS.observe(perf_counter() - begun)
+        return verdict
 
     def sending(self, approved: Approved) -> Sending:
         """`with guard.sending(approved) as clear:` send only if clear; journal an order that is not as NOT_SENT."""

@@ -8,6 +8,7 @@ out, but a timestamp of what never happened is 0, so that "too old" holds of it.
 from __future__ import annotations
 
 import json
+import os
 import platform
 import threading
 import time
@@ -17,19 +18,21 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from prometheus_client.core import InfoMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from athena.config import Settings
+from athena.core.alerts import unfinished_alerts
 from athena.errors import AthenaError, JournalError
 from athena.journal.journal import Journal
 from athena.journal.snapshots import FOLDER, list_snapshots
+from athena.journal.timing import CHECKS, COMMITS
 from athena.live.api_latency import LATENCIES
 from athena.live.execution_guard import ExecutionGuard
 from athena.live.guard_flag import H, R
 from athena.live.limits import LIMITS, parse
 from athena.live.metrics_counts import Counts
-from athena.live.metrics_families import api_requests, counter, gauge, labelled, slippage
+from athena.live.metrics_families import api_requests, counter, counters, gauge, labelled, slippage, times
 from athena.live.vitals import STALE_SECONDS
 from athena.model import BrokerState, Mode, OrderStatus
 
@@ -37,6 +40,10 @@ LOSS_LIMIT = "max_daily_loss_dollars"
 _FINAL = ", ".join(f"'{status}'" for status in ("refused", "not_sent", "filled", "canceled", "expired", "rejected"))
 _OPEN = (  # word for word the condition of the index orders_open
     f"SELECT COUNT(*), MIN(intended_at) FROM orders WHERE status NOT IN ({_FINAL}, '{OrderStatus.REPLACED}')"
+)
+_UNANSWERED = (
+    f"SELECT MIN(updated_at) FROM orders WHERE status NOT IN ({_FINAL}, '{OrderStatus.REPLACED}')"
+    " AND status IN ('intended', 'unknown', 'pending_cancel', 'pending_replace', 'pending_new')"
 )
 _RECONCILED = "SELECT at, ok, breaks FROM reconciliations ORDER BY sequence DESC LIMIT 1"
 _STARTED = (
@@ -104,6 +111,11 @@ class LiveMetrics(Collector):
         yield from self._build()
         yield gauge("metrics_collect_seconds", "Time the last collection of these metrics took.", self._seconds)
         yield from api_requests(LATENCIES)
+        yield times("journal_commit_seconds", "Until a commit of this process is on disk.", COMMITS)
+        yield times("guard_check_seconds", "Deciding on an order, the decision's commit included.", CHECKS)
+        errors = CounterMetricFamily("athena_journal_errors", "What the journal's database refused this process.")
+        errors.add_metric([], COMMITS.read()[2])
+        yield errors
         try:
             journal = self._open()
             engine, broker, age = self._heartbeats(journal)
@@ -111,11 +123,12 @@ class LiveMetrics(Collector):
                 if self._since is None:
                     row = journal.one(_STARTED)
                     self._since = (row and row[0]) or 0
-                self._counts = Counts(self._since)
+                self._counts = Counts(self._since, _symbols(self.settings))
             self._counts.catch_up(journal)
             read = [
                 *self._engine(engine, age), *self._broker(broker, age), *_profit(journal, engine.get("guard") or {}),
                 *_orders(journal, self._counts), *_reconciliation(journal), *self._guard(journal, self._counts),
+                *_alerts(journal, self._counts),
             ]  # fmt: skip
         except JournalError:
             yield gauge("journal_readable", "1 when the journal can be read.", 0)
@@ -190,6 +203,10 @@ class LiveMetrics(Collector):
         ):
             with suppress(OSError):
                 yield gauge(name, told, file.stat().st_size)
+        with suppress(OSError):
+            disk = os.statvfs(path.parent)
+            yield gauge("disk_free_bytes", "Left on the journal's disk.", disk.f_bavail * disk.f_frsize)
+            yield gauge("disk_free_ratio", "Left on the journal's disk, of all.", disk.f_bavail / (disk.f_blocks or 1))
         yield gauge("last_backup_timestamp_seconds", "When the newest snapshot was taken; 0: never.", self._backup())
 
     def _backup(self) -> float:
@@ -226,6 +243,27 @@ def _orders(journal: Journal, counts: Counts) -> Iterator[Metric]:
     yield gauge("open_orders", "Orders that are not over yet.", number)
     age = _age(oldest) if oldest else 0.0
     yield gauge("oldest_open_order_age_seconds", "Since the oldest open order was decided; 0 without one.", age)
+    row = journal.one(_UNANSWERED)
+    age = _age(row[0]) if row and row[0] else 0.0
+    yield gauge(
+        "oldest_unanswered_order_age_seconds", "Since the venue owes an answer to an order; 0: it does not.", age
+    )
+
+
+def _alerts(journal: Journal, counts: Counts) -> Iterator[Metric]:
+    """What came in by the webhook, and what is still to be done about it."""
+    yield counters("alerts_received", "Firings and ends told by Alertmanager.", ("severity", "status"), counts.alerts)
+    told = "Playbook runs that nobody watched, by verdict, or that they reached none."
+    yield counters("playbook_runs", told, ("playbook", "result"), counts.playbook_runs)
+    waiting = [alert.received_at for alert in unfinished_alerts(journal)]
+    yield gauge("alerts_unfinished", "Alerts whose page or message is still to come.", len(waiting))
+    age = (datetime.now(UTC) - min(waiting)).total_seconds() if waiting else 0.0
+    yield gauge("alerts_oldest_unfinished_age_seconds", "Since the oldest of them came; 0 without one.", age)
+
+
+def _symbols(settings: Settings) -> list[str]:
+    """Configured symbols: those a label may have."""
+    return sorted({*settings.symbols, *(symbol for s in settings.strategies for symbol in s.symbols)})
 
 
 def _reconciliation(journal: Journal) -> Iterator[Metric]:

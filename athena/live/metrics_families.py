@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from athena.journal.timing import BOUNDS as TIME_BOUNDS
+from athena.journal.timing import Times
 from athena.live.api_latency import BOUNDS, ENDPOINTS, OUTCOMES, Latencies
-from athena.live.metrics_counts import SLIPPAGE_BOUNDS, Counts
+from athena.live.metrics_counts import FILLS_MIN, RECENT_FILLS, RECENT_SECONDS, SLIPPAGE_BOUNDS, Counts
 
 
 def gauge(name: str, told: str, value: float, labels: Mapping[str, str] | None = None) -> Metric:
@@ -34,6 +37,22 @@ def counter(name: str, told: str, label: str, values: Mapping[str, float]) -> Me
     return family
 
 
+def counters(name: str, told: str, labels: tuple[str, str], values: Mapping[tuple[str, str], float]) -> Metric:
+    """A counter with one value for each pair of its labels' values."""
+    family = CounterMetricFamily(f"athena_{name}", told, labels=list(labels))
+    for keys, value in values.items():
+        family.add_metric(list(keys), value)
+    return family
+
+
+def times(name: str, told: str, found: Times) -> Metric:
+    """A histogram of seconds from what a process counted."""
+    counts, total, _ = found.read()
+    family = HistogramMetricFamily(f"athena_{name}", told)
+    family.add_metric([], _cumulative(TIME_BOUNDS, counts), total)
+    return family
+
+
 def slippage(counts: Counts) -> list[Metric]:
     """The histogram, its sum written by hand: the client leaves it out where a bucket is negative.
 
@@ -49,7 +68,9 @@ def slippage(counts: Counts) -> list[Metric]:
     told = "Sum of the slippage of all fills that {}. Signed mean: (rate(paid) - rate(saved)) / rate(count)."
     paid = CounterMetricFamily("athena_slippage_paid_basis_points", told.format("cost"), counts.paid_bps)
     saved = CounterMetricFamily("athena_slippage_saved_basis_points", told.format("gained"), counts.saved_bps)
-    return [family, paid, saved]
+    told = f"Mean slippage of its last {RECENT_FILLS} fills in {RECENT_SECONDS} s, of symbols with {FILLS_MIN} of them."
+    recent = labelled("symbol_slippage_basis_points", told, "symbol", counts.recent_slippage(datetime.now(UTC)))
+    return [family, paid, saved, recent]
 
 
 def api_requests(latencies: Latencies) -> list[Metric]:

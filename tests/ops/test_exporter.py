@@ -4,7 +4,7 @@ import json
 import socket
 import subprocess
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
@@ -22,6 +22,7 @@ from athena.live.metrics_counts import ENDINGS, RULES, Counts
 from athena.ops import get_exporter
 from athena.ops.health import look
 from tests.engine.processes import desk, wait_for
+from tests.journal.facts import alert
 from tests.support.programs import require
 
 QUERIES = {  # the playbook's five, as they stand there
@@ -103,6 +104,10 @@ def test_counters_are_born_at_0_for_every_value_their_label_can_have(trading):
     assert all(("athena_orders_refused_total", rule) in found for rule in RULES)
     assert all(("athena_orders_total", ending) in found for ending in ENDINGS)
     assert all(("athena_api_requests_total", endpoint, "timeout") in found for endpoint in ENDPOINTS)
+    assert found[("athena_journal_errors_total",)] == 0
+    assert found[("athena_playbook_runs_total", "daily_report", "failed")] == 0
+    assert found[("athena_guard_check_seconds_count",)] >= found[("athena_journal_commit_seconds_count",)] * 0.01 > 0
+    assert 0 < found[("athena_disk_free_ratio",)] < 1
 
 
 def test_every_order_sent_is_one_observation_of_the_time_the_venue_took(trading):
@@ -298,6 +303,36 @@ def test_the_sum_of_slippage_never_falls_and_both_signs_are_kept_apart(tmp_path)
     assert sums == sorted(sums)
     assert (counts.paid_bps, counts.saved_bps, sum(counts.slippage)) == (pytest.approx(50), pytest.approx(20), 5)
     assert counts.mean_slippage_bps == pytest.approx(6)
+
+
+def test_recent_slippage_is_of_configured_symbols_with_three_fills_and_forgets(tmp_path):
+    """Two fills say nothing yet, strangers share one label, and five minutes later nothing is said."""
+    with Journal.open(tmp_path / "j.sqlite3", "test") as journal:
+        counts = Counts(0, ["AAPL", "MSFT"])
+        for number, symbol in enumerate(("AAPL", "XYZ", "AAPL", "MSFT", "XYZ", "AAPL", "XYZ", "MSFT")):
+            journal.append("fill", {**fill(number, "100.50"), "symbol": symbol})
+        counts.catch_up(journal)
+        now = datetime.now(UTC)
+        assert counts.recent_slippage(now) == {"AAPL": pytest.approx(50), "other": pytest.approx(50)}
+        assert counts.recent_slippage(now + timedelta(seconds=301)) == {}
+
+
+def test_alerts_and_unwatched_runs_are_counted_by_closed_labels(tmp_path):
+    """Each firing and end, each run by its verdict; a failed run is failed; what is not known is other."""
+    ran = {"playbook": "trading_halt", "succeeded": True, "verdict": "STOP"}
+    with Journal.open(tmp_path / "j.sqlite3", "test") as journal:
+        counts = Counts(0)
+        assert set(counts.playbook_runs.values()) == set(counts.alerts.values()) == {0}
+        journal.append("alert.received", alert(severity="<b>"))
+        journal.append("alert.received", alert("a2", severity="critical", status="resolved"))
+        journal.append("playbook.ran", ran)
+        journal.append("playbook.ran", {**ran, "succeeded": False})
+        journal.append("playbook.ran", {**ran, "playbook": "stranger", "verdict": "odd"})
+        counts.catch_up(journal)
+    assert +counts.alerts == {("other", "firing"): 1, ("critical", "resolved"): 1}
+    assert +counts.playbook_runs == {
+        ("trading_halt", "stop"): 1, ("trading_halt", "failed"): 1, ("other", "unknown"): 1
+    }  # fmt: skip
 
 
 def test_refusals_journaled_together_count_as_many_as_they_are(tmp_path):
