@@ -103,6 +103,11 @@ class Portfolio:
             raise ValueError(f"{symbol} cannot be marked at {price}; a positive price is needed")
         self._marks[symbol] = price
 
+    def remark(self, journal: Journal) -> None:
+        """Value everything at the newest prices the engine left in the journal."""
+        for symbol, price in _marks(journal, None).items():
+            self._marks[symbol] = price
+
     def positions(self) -> tuple[Position, ...]:
         """What is held, by symbol; `current_price` is None where no price is known."""
         return tuple(self.position(symbol) for symbol, lot in sorted(self._symbols.items()) if lot.quantity)

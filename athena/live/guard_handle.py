@@ -33,6 +33,7 @@ class GuardHandle:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.actor = f"operator {settings.operator}"  # of what this handle journals
         self._path = settings.journal_path
         self._mapped: GuardFlag | None = None
         self._opened: Journal | None = None
@@ -53,7 +54,7 @@ class GuardHandle:
     def journal(self) -> Journal:
         """This guard's own journal connection; raises JournalError when there is none to open."""
         if self._opened is None or not self._opened.in_place():
-            self._opened = open_journal(self._path, f"operator {self.settings.operator}")
+            self._opened = open_journal(self._path, self.actor)
         return self._opened
 
     def get_status(self) -> GuardStatus:
@@ -202,17 +203,26 @@ class GuardHandle:
         named = [h.id for h in own if scope is None or (h.scope is scope and h.target == target)]
         return clear_halts(self.flag, self.journal, named, by=origin.value, reason=reason)[0] if named else ()
 
-    def set_limit(self, name: str, value: Any, *, target: str = "", reason: str = "", override: bool = False) -> Value:
+    def set_limit(
+        self,
+        name: str,
+        value: Any,
+        *,
+        target: str = "",
+        reason: str = "",
+        override: bool = False,
+        seen: tuple[Value] | None = None,
+    ) -> Value:
         """Change a limit of everything, `symbol:AAPL` or `strategy:NAME`, from the next order on. Raises GuardError.
 
         Where a second approver is required, making it less strict raises ApprovalNeeded; `override` does it all the
-        same, on the record.
+        same, on the record. With `seen`, the value the operator looked at, a limit that is another by now is refused.
         """
         from athena.live.guard_resuming import set_limit
 
         return set_limit(
             self.flag, self.journal, name, value, target=target, by=self.settings.operator, reason=reason,
-            override=override,
+            override=override, seen=seen,
         )  # fmt: skip
 
     def checklist(self, symbol: str | None = None, strategy: str | None = None) -> tuple[Line, ...]:

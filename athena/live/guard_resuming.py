@@ -100,9 +100,9 @@ def reconcile_now(journal: Journal) -> None:
 
 def set_limit(
     flag: GuardFlag, journal: Journal, name: str, value: Any, *, target: str = "", by: str, reason: str = "",
-    override: bool = False, request: approvals.Request | None = None,
+    override: bool = False, request: approvals.Request | None = None, seen: tuple[Value] | None = None,
 ) -> Value:  # fmt: skip
-    """Change one limit, from the next order on in every process.
+    """Change one limit, from the next order on in every process; `seen` is the value it must still have.
 
     Raises GuardError (no such limit, value or target; a stale request), ApprovalNeeded (asked; nothing changed).
     """
@@ -111,6 +111,9 @@ def set_limit(
     new, needed = parse(name, value, target=target), None
     with journal.transaction() as tx:
         rules = Rules.load(journal)
+        if seen is not None and (now := rules.value(name, target)) != seen[0]:
+            told = f"{name} is {show(name, now)} by now; you were shown {show(name, seen[0])}. Nothing was changed."
+            raise GuardError(told, "Look at who changed it and why, then decide again.")
         check_order(_effective(rules.values | {(name, target): new}, kind, key))
         previous = to_json(rules.value(name, target))
         fresh = bool(target) and (name, target) not in rules.values  # a first override can only tighten

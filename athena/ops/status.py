@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from athena.config import Settings
-from athena.core.portfolio import Portfolio, get_daily_pnl
-from athena.journal.codec import to_text
+    return {
+        "ok": last.ok,
+        "at": to_text(last.at),
+        "age_seconds": round(last.age_seconds, 1),
+        "trigger": last.trigger,
+        "breaks": list(last.breaks),
+    }
 from athena.journal.journal import Journal
 from athena.live.execution_guard import ExecutionGuard
 from athena.live.limits import show
@@ -85,24 +90,29 @@ def gather(settings: Settings) -> SystemStatus:
     """
     guard = ExecutionGuard.get_instance(settings).get_status()
     with Journal.open(settings.journal_path, actor="status", read_only=True) as journal:
-        account = journal.one("SELECT account_number FROM account")
-        portfolio = Portfolio.from_journal(journal) if account else Portfolio(ZERO)
-        pnl = f"{get_daily_pnl(settings):.2f}" if account else ""
-        return SystemStatus(
-            account=settings.account_name,
-            venue=settings.venue,
-            account_number=account["account_number"] if account else "",
-            guard=guard,
-            broker=_broker(journal),
-            reconciliation=_reconciliation(journal),
-            positions=[_position(p) for p in portfolio.positions()],
-            open_orders=_open_orders(journal),
-            equity=f"{portfolio.equity:.2f}" if account else "",
-            daily_pnl=pnl,
-            unmarked=portfolio.unmarked,
-            safe_mode=guard.engine_running and _safe_mode(journal),
-            positions_unsure_since=_unsure_since(journal),
-        )
+        bound = journal.one("SELECT 1 FROM account") is not None
+        return assemble(settings, journal, guard, Portfolio.from_journal(journal) if bound else None)
+
+
+def assemble(settings: Settings, journal: Journal, guard: GuardStatus, portfolio: Portfolio | None) -> SystemStatus:
+    """The status from what was read already; no portfolio means that no account is bound yet."""
+    account = journal.one("SELECT venue, account_number FROM account")
+    held = portfolio or Portfolio(ZERO)
+    return SystemStatus(
+        account=settings.account_name,
+        venue=account["venue"] if account else settings.venue,
+        account_number=account["account_number"] if account else "",
+        guard=guard,
+        broker=_broker(journal),
+        reconciliation=_reconciliation(journal),
+        positions=[_position(p) for p in held.positions()],
+        open_orders=_open_orders(journal),
+        equity=f"{held.equity:.2f}" if portfolio else "",
+        daily_pnl=f"{daily_figures(journal, portfolio).pnl:.2f}" if portfolio else "",
+        unmarked=held.unmarked,
+        safe_mode=guard.engine_running and _safe_mode(journal),
+        positions_unsure_since=_unsure_since(journal),
+    )
 
 
 def _unsure_since(journal: Journal) -> str | None:
@@ -131,12 +141,18 @@ def _reconciliation(journal: Journal) -> dict[str, Any]:
     last = books(journal)
     if last is None:
         return {"ok": None, "age_seconds": None, "breaks": []}
+<<<<<<< HEAD
     return {
         "ok": last.ok,
         "age_seconds": round(last.age_seconds, 1),
         "trigger": last.trigger,
         "breaks": list(last.breaks),
     }
+=======
+    breaks = json.loads(row["breaks"] or "[]")
+    facts = {"ok": bool(row["ok"]), "at": row["at"], "age_seconds": round(age(row["at"]), 1)}
+    return {**facts, "trigger": row["trigger"], "breaks": breaks}
+>>>>>>> 77c61e0 (WIP control room)
 
 
 def _position(position: Any) -> dict[str, Any]:

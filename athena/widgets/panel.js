@@ -1,0 +1,22 @@
+const SILENT_SECONDS = 5;
+
+function render({ model, el }) {
+  el.classList.add("athena", "athena-panel");
+  const bar = document.createElement("div"), body = document.createElement("div");
+  bar.className = "athena-silent"; bar.hidden = true; bar.setAttribute("role", "alert");
+  el.append(bar, body);
+  let heard = performance.now();
+  const draw = () => { body.innerHTML = model.get("html"); };
+  const beat = () => { heard = performance.now(); };
+  const look = () => {
+    const silent = (performance.now() - heard) / 1000, stale = model.get("beat") > 0 && silent > SILENT_SECONDS;
+    el.classList.toggle("athena-stale", stale); bar.hidden = !stale;
+    if (stale) bar.textContent = `STALE: this kernel has said nothing for ${Math.floor(silent)} s. What is shown was`
+      + ` true then. HALT works all the same; for the rest, athena status in a terminal, or restart the kernel.`;
+  };
+  model.on("change:html", draw); model.on("change:beat", beat);
+  const timer = setInterval(look, 1000);
+  draw();
+  return () => { clearInterval(timer); model.off("change:html", draw); model.off("change:beat", beat); };
+}
+export default { render };

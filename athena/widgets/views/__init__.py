@@ -1,0 +1,1 @@
+"""The control room's views. Each binds controls to the desk's verbs and shows snapshots; none decides."""
