@@ -8,13 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from athena.config import Settings
-    return {
-        "ok": last.ok,
-        "at": to_text(last.at),
-        "age_seconds": round(last.age_seconds, 1),
-        "trigger": last.trigger,
-        "breaks": list(last.breaks),
-    }
+from athena.core.daily import daily_figures
+from athena.core.portfolio import Portfolio
+from athena.journal.codec import to_text
 from athena.journal.journal import Journal
 from athena.live.execution_guard import ExecutionGuard
 from athena.live.limits import show
@@ -141,18 +137,13 @@ def _reconciliation(journal: Journal) -> dict[str, Any]:
     last = books(journal)
     if last is None:
         return {"ok": None, "age_seconds": None, "breaks": []}
-<<<<<<< HEAD
     return {
         "ok": last.ok,
+        "at": to_text(last.at),
         "age_seconds": round(last.age_seconds, 1),
         "trigger": last.trigger,
         "breaks": list(last.breaks),
     }
-=======
-    breaks = json.loads(row["breaks"] or "[]")
-    facts = {"ok": bool(row["ok"]), "at": row["at"], "age_seconds": round(age(row["at"]), 1)}
-    return {**facts, "trigger": row["trigger"], "breaks": breaks}
->>>>>>> 77c61e0 (WIP control room)
 
 
 def _position(position: Any) -> dict[str, Any]:

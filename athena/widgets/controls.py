@@ -58,7 +58,7 @@ class Told:
     def _write(self, tone: str, word: str, head: str, lines: Any, link: str = "") -> None:
         self.state = word
         told = "".join(f"<p>{escape(line)}</p>" for line in lines if line)
-        told += f'<p>{link}</p>' if link else ""
+        told += f"<p>{link}</p>" if link else ""
         role = "alert" if tone == "stop" else "status"
         self.widget.value = (
             f'<div class="athena-told tone-{tone}" role="{role}"><p><b class="tag">{word}</b> {escape(head)}</p>'
@@ -107,7 +107,7 @@ def choice(options: Any, title: str, name: str, width: str = "auto") -> Any:
 def row(*children: Any) -> Any:
     """Controls beside each other that wrap on a narrow screen."""
     made = widgets.HBox(list(children))
-    made.add_class("athena-row")
+    made.add_class("athena-controls")
     return made
 
 

@@ -6,10 +6,6 @@ upon: a phrase names the state it was shown in, and a limit or a halt that is an
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -31,7 +27,6 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 COMMAND_SECONDS = 30.0
-EMERGENCY_SECONDS = 90.0
 
 
 @dataclass(frozen=True)
@@ -140,25 +135,6 @@ class Desk:
         self._own()
         made = self.guard.approve(request_id)
         say(str(made) if isinstance(made, Resumed) else f"approved: the limit is {made} now")
-
-    def emergency(self, reason: str, say: Say, *, rehearsal: bool, flatten: bool = False) -> None:
-        """`athena emergency-stop` in a process of its own, step by step. Raises AthenaError when one is not proven."""
-        command = [sys.executable, "-m", "athena.cli", "emergency-stop", "--json", "--reason", self._signed(reason)]
-        command += ["--dry-run"] * rehearsal + ["--flatten"] * flatten
-        made = subprocess.run(
-            command, env=self._environment(), capture_output=True, text=True, timeout=EMERGENCY_SECONDS, check=False
-        )
-        try:
-            told = json.loads(made.stdout)
-        except ValueError:
-            said = (made.stderr or made.stdout).strip()[-400:]
-            raise AthenaError(
-                f"the emergency stop failed: {said}", "In a terminal now: athena emergency-stop"
-            ) from None
-        for step in told["steps"]:
-            say(f"{'done' if step['proven'] else 'FAILED'}: {step['name']}: {step['proof']}")
-        if not told["proven"]:
-            raise AthenaError("not every step is proven.", "Again, or in Alpaca's web page; then call broker support.")
 
     # --------------------------------------------------------------------------------------------------------- limits
 
@@ -276,16 +252,6 @@ class Desk:
 
     def _signed(self, reason: str) -> str:
         return f"{reason} [{self.notebook}]"
-
-    def _environment(self) -> dict[str, str]:
-        """This process's environment, speaking of this desk's live system."""
-        own = {
-            "ATHENA_HOME": str(self.settings.home.resolve()), "ATHENA_VENUE": self.settings.venue,
-            "ATHENA_OPERATOR": self.settings.operator, "ATHENA_SIMULATOR_URL": self.settings.simulator_url,
-        }  # fmt: skip
-        if self.settings.account:
-            own["ATHENA_ACCOUNT"] = self.settings.account
-        return dict(os.environ) | own
 
 
 def _where(text: str) -> tuple[str | None, str | None]:

@@ -9,9 +9,9 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from athena.analysis.style import clock, dollars
-from athena.live.limits import show
-from athena.model import Mode
+from athena.live.limits import LIMITS, Unit, show
 from athena.live.vitals import BOOKS_STALE_SECONDS, QUOTES_STALE_SECONDS, Beat
+from athena.model import Mode
 from athena.ops.health import words
 from athena.widgets.snapshot import Snapshot, aged
 
@@ -32,7 +32,9 @@ TONES = {Mode.ACTIVE: "ok", Mode.REDUCE_ONLY: "attention", Mode.HALTED: "stop"}
 def header(snapshot: Snapshot, now: datetime | None = None) -> str:
     """The whole header; ages are those of `now`. Everything from outside is escaped."""
     now = now or datetime.now(UTC)
-    body = _known(snapshot, snapshot.status, now) if snapshot.status else '<p class="athena-mode tone-unknown">UNKNOWN</p>'
+    body = (
+        _known(snapshot, snapshot.status, now) if snapshot.status else '<p class="athena-mode tone-unknown">UNKNOWN</p>'
+    )
     trouble = snapshot.trouble
     if trouble is not None:
         since = f"since {clock(trouble.since)} ET, {words((now - trouble.since).total_seconds())}"
@@ -87,11 +89,12 @@ def _tiles(snapshot: Snapshot, status: SystemStatus, now: datetime) -> Iterable[
     pnl = status.daily_pnl
     tone = "unknown" if not pnl else "stop" if Decimal(pnl) < 0 else "ok"
     doubt = f"no price for {', '.join(status.unmarked)}" if status.unmarked else ""
-    unsure = f"UNKNOWN since {_time(status.positions_unsure_since)}" if status.positions_unsure_since else ""
+    held = f"{len(status.positions)} positions, {len(status.open_orders)} open orders"
+    unsure = f"{held}, as last known: UNKNOWN since {_time(status.positions_unsure_since)}"
     yield _tile("Day's P&L", dollars(Decimal(pnl)) if pnl else "unknown", doubt, tone, sparkline(snapshot.lists.curve))
     equity = dollars(Decimal(status.equity)) if status.equity else "unknown"
-    yield _tile("Equity", equity, f"{len(status.positions)} positions, {len(status.open_orders)} open orders")
-    yield _tile("Positions known", unsure or "yes", "as last known" if unsure else "", "attention" if unsure else "ok")
+    doubtful = status.positions_unsure_since is not None
+    yield _tile("Equity", equity, unsure if doubtful else held, "attention" if doubtful else "")
     yield _alerts(snapshot.alerts, status.guard.violations_today)
 
 
@@ -116,8 +119,10 @@ def _broker(beat: Beat | None, alive: bool) -> str:
         return _tile("Broker", "UNKNOWN", f"last known {state}, {words(beat.age_seconds)} ago", "unknown")
     latency, up = beat.details.get("latency_seconds"), beat.details.get("uptime_seconds")
     told = [f"{name} {value}" for name, value in (beat.details.get("streams") or {}).items() if value != "connected"]
-    told += [f"up {words(float(up))}"] * (up is not None)
-    told += [f"{latency * 1000:.0f} ms"] * (latency is not None)
+    if up is not None:
+        told.append(f"up {words(float(up))}")
+    if latency is not None:
+        told.append(f"{latency * 1000:.0f} ms")
     return _tile("Broker", state, ", ".join(told), "ok" if state == "connected" else "stop")
 
 
@@ -126,7 +131,9 @@ def _market(beat: Beat | None, alive: bool) -> str:
         return _tile("Market data", "UNKNOWN", "the engine hears it, and is not running", "unknown")
     session, age = str(beat.details.get("session", "unknown")), beat.details.get("market_data_age_seconds")
     heard = "no quote yet" if age is None else f"last quote {age:.1f} s ago, venue time"
-    quiet = session == "open" and (age is None or age > QUOTES_STALE_SECONDS * max(1.0, float(beat.details.get("speed") or 1)))
+    quiet = session == "open" and (
+        age is None or age > QUOTES_STALE_SECONDS * max(1.0, float(beat.details.get("speed") or 1))
+    )
     return _tile("Market", session, heard, "attention" if quiet else "ok")
 
 
@@ -180,7 +187,7 @@ def sparkline(curve: Sequence[tuple[datetime, float]]) -> str:
 
 def _bars(lines: Sequence[LimitLine]) -> str:
     used = sorted((line for line in lines if line.ratio is not None), key=lambda line: -(line.ratio or 0))
-    return f'<div class="athena-bars">{"".join(bar(line) for line in used[:BARS_MOST])}</div>' if used else ""
+    return f'<div class="athena-meters">{"".join(bar(line) for line in used[:BARS_MOST])}</div>' if used else ""
 
 
 def bar(line: LimitLine) -> str:
@@ -189,13 +196,20 @@ def bar(line: LimitLine) -> str:
     tone = "ok" if ratio < NEAR else "attention" if ratio < FULL else "stop"
     left = f"{max(0.0, 1 - ratio):.0%} left"
     name = f"{line.name} {line.target}".strip()
-    told = f"{line.used or ''} of {show(line.name, line.value)}"
+    told = f"{_short(line.name, line.used)} of {_short(line.name, line.value)}"
     return (
-        f'<div class="athena-bar tone-{tone}" role="meter" aria-valuemin="0" aria-valuemax="100" aria-valuenow='
+        f'<div class="athena-meter tone-{tone}" role="meter" aria-valuemin="0" aria-valuemax="100" aria-valuenow='
         f'"{min(100.0, ratio * 100):.0f}" aria-label="{escape(name)}: {left}"><span>{escape(name)}</span>'
         f'<span>{escape(told)} · <b class="tag">{left}</b></span>'
         f'<i style="--share:{min(100.0, ratio * 100):.1f}%"></i></div>'
     )
+
+
+def _short(name: str, value: Any) -> str:
+    """An amount without cents, for a narrow place."""
+    if LIMITS[name].unit is Unit.DOLLARS and value is not None:
+        return f"${Decimal(value):,.0f}"
+    return str(value or 0) if isinstance(value, str | None) else show(name, value)
 
 
 def _time(text: str | None) -> str:

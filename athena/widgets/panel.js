@@ -1,7 +1,7 @@
 const SILENT_SECONDS = 5;
 
 function render({ model, el }) {
-  el.classList.add("athena", "athena-panel");
+  el.classList.add("athena", "athena-pane");
   const bar = document.createElement("div"), body = document.createElement("div");
   bar.className = "athena-silent"; bar.hidden = true; bar.setAttribute("role", "alert");
   el.append(bar, body);
@@ -10,7 +10,7 @@ function render({ model, el }) {
   const beat = () => { heard = performance.now(); };
   const look = () => {
     const silent = (performance.now() - heard) / 1000, stale = model.get("beat") > 0 && silent > SILENT_SECONDS;
-    el.classList.toggle("athena-stale", stale); bar.hidden = !stale;
+    el.classList.toggle("athena-fallen-silent", stale); bar.hidden = !stale;
     if (stale) bar.textContent = `STALE: this kernel has said nothing for ${Math.floor(silent)} s. What is shown was`
       + ` true then. HALT works all the same; for the rest, athena status in a terminal, or restart the kernel.`;
   };

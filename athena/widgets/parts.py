@@ -12,7 +12,7 @@ import anywidget
 import traitlets
 
 
-class Panel(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no types of its own here
+class Panel(anywidget.AnyWidget):
     """HTML made and escaped in Python. `beat` counts the kernel's signs of life: without one the browser says STALE."""
 
     _esm = Path(__file__).with_name("panel.js")
@@ -20,15 +20,15 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no type
     beat = traitlets.Int(0).tag(sync=True)
 
 
-class Table(anywidget.AnyWidget):  # type: ignore[misc]  # as above
+class Table(anywidget.AnyWidget):
     """Rows that the browser sorts; a chosen row's id is `selected`. Fill it with `put`."""
 
     _esm = Path(__file__).with_name("table.js")
     label = traitlets.Unicode("").tag(sync=True)
     caption = traitlets.Unicode("").tag(sync=True)
     empty = traitlets.Unicode("none").tag(sync=True)
-    columns = traitlets.List().tag(sync=True)
-    rows = traitlets.List().tag(sync=True)
+    columns: Any = traitlets.List().tag(sync=True)
+    rows: Any = traitlets.List().tag(sync=True)
     selectable = traitlets.Bool(False).tag(sync=True)
     selected = traitlets.Unicode("").tag(sync=True)
 

@@ -144,7 +144,8 @@ class ControlRoom:
 
     def _repr_html_(self) -> str:
         where = "Live controls need JupyterLab: open notebooks/control_room.ipynb there (make lab), or athena --help."
-        return f'<style>{CSS}</style><div class="athena athena-room">{header(self.snapshot)}<p class="soft">{where}</p></div>'
+        body = f'{header(self.snapshot)}<p class="soft">{where}</p>'
+        return f'<style>{CSS}</style><div class="athena athena-room">{body}</div>'
 
     def _ipython_display_(self) -> None:
         from IPython.display import display as show

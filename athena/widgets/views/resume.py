@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from athena.errors import AthenaError
 from athena.widgets.controls import Told, button, choice, choices, column, html, put, row, text
@@ -39,10 +39,13 @@ class ResumeView:
             "Staged restart", "Bring trading back in four stages that fall back by themselves", "resume-staged",
             self.told, self._staged,
         )  # fmt: skip
-        self.halt_stages = button("Stop stages", "Leave the staged restart where it is", "resume-stages-stop", self.told,
-                                  self._stop_stages)  # fmt: skip
+        self.halt_stages = button(
+            "Stop stages", "Leave the staged restart where it is", "resume-stages-stop", self.told, self._stop_stages
+        )
         self.waiting = choice([("nothing waits", "")], "Requests waiting for a second operator", "requests")
-        self.approve = button("Approve", "Approve this request of another operator", "approve", self.told, self._approve)
+        self.approve = button(
+            "Approve", "Approve this request of another operator", "approve", self.told, self._approve
+        )
         self.approvals = row(html("Waits for approval:"), self.waiting, self.approve)
         self._stages: Job | None = None
         self.box = column(
