@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from athena.config_tables import ROLES, Contact
 from athena.errors import JournalError
 from athena.model import trading_date
 from athena.playbooks.playbook import Playbook
@@ -49,6 +51,7 @@ def build(
     sequence: int,
     started_at: datetime,
     seconds: float,
+    contacts: Sequence[Contact],
 ) -> dict[str, Any]:
     """The result file's content. A failed run is UNKNOWN, whatever the notebook had said before it failed."""
     error, answer = outcome["error"], outcome["result"] or {}
@@ -75,6 +78,7 @@ def build(
         "findings": answer.get("findings", []),
         "tables": answer.get("tables", {}),
         "facts": answer.get("facts", {}),
+        "contacts": _whom_to_call(contacts) if error or told["verdict"] == "STOP" else [],
         "run": {
             "succeeded": not error,
             "error": error,
@@ -91,6 +95,10 @@ def build(
             "python": sys.version.split()[0],
         },
     }
+
+
+def _whom_to_call(contacts: Sequence[Contact]) -> list[dict[str, str]]:
+    return [{**asdict(one), "role": ROLES[one.role]} for one in contacts]
 
 
 def _version() -> str:

@@ -109,7 +109,7 @@ def run_playbook(
         outcome = _work(playbook, values, folder, passed, progress)
         seconds = time.perf_counter() - begun
         struck = secrets.secret_values(surroundings, () if settings.venue == "simulator" else (settings.secret_key,))
-        record = manifest.build(playbook, values, outcome, who, why, sequence, started_at, seconds)
+        record = manifest.build(playbook, values, outcome, who, why, sequence, started_at, seconds, settings.contacts)
         files = publish.publish(folder, reports, record, secrets=struck, single_file=single_file)
         files |= _extras(folder, reports, files, struck, pdf=pdf, email=email)
     except OSError as error:

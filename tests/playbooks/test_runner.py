@@ -113,6 +113,8 @@ def test_a_run_that_reached_no_verdict_failed_and_its_page_says_so_first(trials,
     assert page.index("FAILED") < page.index('class="notebook"')
     assert cell.split("(")[0].split(";")[0] in page
     assert first.html.name in page
+    assert 'href="#contacts">whom to call' in page
+    assert 'id="contacts"' not in first.html.read_text()
 
 
 def test_runs_of_one_playbook_at_the_same_time_are_all_kept_whole(trials):
