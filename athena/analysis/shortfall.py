@@ -22,8 +22,8 @@ from athena.model import NEW_YORK
 
 TERMS = ["delay_usd", "drift_usd", "spread_usd", "opportunity_usd", "fees_usd"]
 PARTS = [
-    "client_order_id", "strategy", "symbol", "side", "part", "at", "day", "hour", "quantity", "price", "bid", "ask",
-    "decision", "arrival", "mid", "base_usd", *TERMS, "cost_usd", "cost_bps", "slippage_bps",
+    "client_order_id", "execution_id", "strategy", "symbol", "side", "part", "at", "day", "hour", "quantity", "price",
+    "bid", "ask", "decision", "arrival", "mid", "base_usd", *TERMS, "cost_usd", "cost_bps", "slippage_bps",
 ]  # fmt: skip
 _GIVEN_UP = {"canceled", "expired", "done_for_day", "rejected", "replaced"}
 
@@ -33,7 +33,8 @@ def decompose(orders: pd.DataFrame, fills: pd.DataFrame, closing: pd.Series | No
 
     orders: client_order_id (unique), strategy, symbol, side, quantity, decision_price, bid, ask (the quote when sent),
     status, final_venue_at.
-    fills: client_order_id, strategy, symbol, side, quantity, price, fee, bid, ask (just before), at (aware).
+    fills: client_order_id, strategy, symbol, side, quantity, price, fee, bid, ask (just before), at (aware), and where
+    known execution_id.
     closing: the mid when the rest was given up, by client_order_id. base_usd is quantity × D (of a fill's own shares),
     cost_bps the row's total of it; slippage_bps is the spread term of Mᵢ, the operators' measure. Raises ValueError on
     repeated orders, a fill of no order, a quantity or price that is not positive, naive times.
@@ -109,6 +110,7 @@ def _filled(fills: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             **{c: fills[c].to_numpy() for c in ("client_order_id", "strategy", "symbol", "side")},
+            "execution_id": fills["execution_id"].to_numpy() if "execution_id" in fills.columns else "",
             "part": "fill",
             "at": pd.DatetimeIndex(fills["at"]),
             **{c: floats(fills[c]) for c in ("quantity", "price", "bid", "ask")},
@@ -135,6 +137,7 @@ def _unfilled(fills: pd.DataFrame, own: pd.DataFrame, closing: pd.Series | None)
         {
             "client_order_id": over.index.to_numpy(),
             **{c: over[c].to_numpy() for c in ("strategy", "symbol", "side")},
+            "execution_id": "",
             "part": "unfilled",
             "at": at,
             "quantity": left.to_numpy(dtype=float),

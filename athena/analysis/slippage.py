@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -13,8 +14,9 @@ from athena.analysis.assessment import Assessment, Finding, Section, Verdict, co
 from athena.analysis.execution import HALT_SYMBOL_BPS, LIMIT_ORDERS_BPS
 from athena.analysis.execution import slippage as by_mid
 from athena.analysis.inputs import answered
+from athena.analysis.markouts import closing_mids, markouts, quotes_around
 from athena.analysis.shortfall import TERMS, decompose, summary
-from athena.analysis.slippage_model import CostModel, against_expected, markouts, quotes_around
+from athena.analysis.slippage_model import CostModel, against_expected
 from athena.analysis.tables import Column, Table, rows_of
 
 WORDS = dict(zip(TERMS, ("Delay", "Drift", "Spread", "Not filled", "Fees"), strict=True))
@@ -27,7 +29,7 @@ def assess(
     fills: pd.DataFrame,
     *,
     closing: pd.Series | None = None,
-    quotes: pd.DataFrame | None = None,
+    kept: pd.DataFrame | None = None,
     market: pd.DataFrame | None = None,
     limit_orders_bps: float = LIMIT_ORDERS_BPS,
     halt_symbol_bps: float = HALT_SYMBOL_BPS,
@@ -36,10 +38,12 @@ def assess(
 ) -> Assessment:
     """Cost of all fills by its five terms, by symbol, side, hour and strategy, and the matrix applied to each symbol.
 
-    orders, fills, closing: as `shortfall.decompose`. quotes (symbol, at, bid, ask): for markouts and the quotes around
-    the worst fills. market (by symbol, volatility_bps and adv_shares): for what trades should cost. The matrix is held
-    against the mean slippage from the mid just before each fill.
+    orders, fills, closing: as `shortfall.decompose`. kept (`frames.kept_quotes`): for markouts, the quotes around the
+    worst fills and, without `closing`, what was not filled. market (by symbol, volatility_bps and adv_shares): for what
+    trades should cost. The matrix is held against the mean slippage from the mid just before each fill.
     """
+    if closing is None and kept is not None:
+        closing = closing_mids(orders, kept)
     parts = decompose(orders, fills, closing)
     if parts.empty:
         finding = Finding(
@@ -69,6 +73,9 @@ def assess(
             "fills": int((parts["part"] == "fill").sum()),
             "orders": int(whole["orders"]),
             "unmeasured": int(whole["unmeasured"]),
+            "unmeasured_fills": int(filled["cost_usd"].isna().sum()),
+            "unfilled": int((parts["part"] == "unfilled").sum()),
+            "unmeasured_unfilled": int(parts.loc[parts["part"] == "unfilled", "cost_usd"].isna().sum()),
             "cost_usd": float(whole["cost_usd"]),
             "cost_bps": float(whole["cost_bps"]),
             "low_bps": float(whole["low_bps"]),
@@ -76,14 +83,14 @@ def assess(
             **{term: float(whole[term]) for term in TERMS},
         },
     )
-    sections = {"terms": _terms(whole)}
+    sections = {"terms": _terms(whole, numbers)}
     sections |= {key: _by(parts, key, seed, halt_symbol_bps, limit_orders_bps) for key in BY}
     if model is not None:
         sections["expected"] = _expected(*model)
         numbers |= {"impact": model[1].impact, "exponent": model[1].exponent, "fitted": model[1].fitted}
-    if quotes is not None:
-        sections["after"] = _after(markouts(parts, quotes))
-    sections["worst"] = _worst(parts, quotes)
+    if kept is not None:
+        sections["after"] = _after(markouts(parts, kept, seed=seed))
+    sections["worst"] = _worst(parts, kept)
     latest = as_of or pd.DatetimeIndex(parts["at"]).max().floor("us").to_pydatetime()
     limits = {"limit_orders_bps": limit_orders_bps, "halt_symbol_bps": halt_symbol_bps}
     return Assessment("Slippage", verdict, reason, action, latest, tuple(findings), sections, numbers, limits)
@@ -139,16 +146,26 @@ def _columns(key: str, label: str) -> tuple[Column, ...]:
     )
 
 
-def _terms(whole: Any) -> Section:
+def _terms(whole: Any, numbers: Mapping[str, Any]) -> Section:
     interval = "too few orders for an interval"
     if whole["low_bps"] == whole["low_bps"]:
         interval = f"95 % interval {whole['low_bps']:.1f} to {whole['high_bps']:.1f}"
     reading = (
         f"{style.dollars(whole['cost_usd'])}, {style.bps(whole['cost_bps'])} bps of the decisions' value ({interval}; "
-        f"{whole['orders']} orders). {whole['unmeasured']} parts lack a price and are in no figure. Positive is cost."
+        f"{whole['orders']} orders). Positive is cost. {_left_out(numbers)}"
     )
     draw = partial(trade_figures.waterfall, list(WORDS.values()), [float(whole[term]) for term in TERMS])
     return Section("What did trading cost, and in which step?", reading, draw=draw)
+
+
+def _left_out(numbers: Mapping[str, Any]) -> str:
+    """What the figures do not hold, in words."""
+    fills, unknown, left = (numbers[name] for name in ("unmeasured_fills", "unmeasured_unfilled", "unfilled"))
+    told = [f"{fills} of {numbers['fills']} fills lack a price and are in no figure"] if fills else []
+    if left:
+        told.append(f"the price when they were given up is known of {left - unknown} of {left} unfilled remainders")
+    words = "; ".join(told)
+    return f"{words[:1].upper()}{words[1:]}." if words else "Every fill is measured; nothing was left unfilled."
 
 
 def _by(parts: pd.DataFrame, key: str, seed: int, high: float, low: float) -> Section:
@@ -190,23 +207,25 @@ def _expected(table: pd.DataFrame, law: CostModel) -> Section:
 
 def _after(table: pd.DataFrame) -> Section:
     columns = (
-        Column("horizon_seconds", "After", style.span), Column("n", "n", style.count),
+        Column("horizon_seconds", "After", style.offset), Column("n", "n", style.count),
+        Column("unknown", "Not known", style.count), Column("orders", "Orders", style.count),
         Column("realised_bps", "Realised, bps", style.bps), Column("permanent_bps", "Permanent, bps", style.bps),
         Column("low_bps", "95 % from", style.bps), Column("high_bps", "to", style.bps),
+        Column("age_seconds", "Quote age, s", style.bps),
     )  # fmt: skip
     words = (
-        "Permanent: above zero the price went on our way after the fill (or we pushed it); below zero it turned on us."
+        "Permanent: above zero the price went on our way after the fill (or we pushed it); below zero it turned on us. "
+        "Realised is what the other side kept; both add up to the spread term."
     )
-    draw = partial(trade_figures.markout_curve, table) if len(table) else None
-    return Section(
-        "What did the price do after our fills?",
-        words,
-        (Table("Markouts", table, columns, "No fill has quotes after it."),),
-        draw,
-    )
+    known = bool(len(table)) and bool(table["n"].sum())
+    words = words if known else "Not known: the engine kept no quotes after these fills."
+    draw = partial(trade_figures.markout_curve, table[table["n"] > 0]) if known else None
+    shown = table if known else table.iloc[:0]
+    empty = "No fill has quotes after it."
+    return Section("What did the price do after our fills?", words, (Table("Markouts", shown, columns, empty),), draw)
 
 
-def _worst(parts: pd.DataFrame, quotes: pd.DataFrame | None, n: int = 10) -> Section:
+def _worst(parts: pd.DataFrame, kept: pd.DataFrame | None, n: int = 10) -> Section:
     dear = parts[parts["slippage_bps"] > 0].nlargest(n, "slippage_bps").reset_index(drop=True)
     dear.insert(0, "fill", range(1, len(dear) + 1))
     columns = (
@@ -223,15 +242,16 @@ def _worst(parts: pd.DataFrame, quotes: pd.DataFrame | None, n: int = 10) -> Sec
         Column("client_order_id", "Order"),
     )
     tables = [Table("The ten fills furthest from their mid", dear, columns, "No fill cost anything.", cards=True)]
-    if quotes is not None and len(dear):
-        around = quotes_around(dear, quotes)
+    if kept is not None and len(dear):
         around_columns = (
             Column("fill", "Fill no.", style.count),
             Column("symbol", "Symbol"),
-            Column("at", "At", style.moment),
-            Column("after_seconds", "After the fill, s", style.usd),
+            Column("after_seconds", "After the fill", style.offset),
             Column("bid", "Bid", style.usd),
             Column("ask", "Ask", style.usd),
+            Column("moved_bps", "Mid moved our way, bps", style.bps),
+            Column("age_seconds", "Quote age, s", style.bps),
         )
-        tables.append(Table("The quotes around them", around, around_columns, "No quotes are known around them."))
+        around, empty = quotes_around(dear, kept), "No quotes were kept around them."
+        tables.append(Table("The quotes around them", around, around_columns, empty, shown=80))
     return Section("Which fills were worst?", "Measured from the mid just before each fill.", tuple(tables))

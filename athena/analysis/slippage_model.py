@@ -1,4 +1,4 @@
-"""What a trade should cost, fitted from one's own fills; and what the price did after it.
+"""What a trade should cost, fitted from one's own fills.
 
 Expected cost in bps = a × half-spread + Y × σ × (Q / ADV)^δ, fitted by least squares with a, Y ≥ 0 over a grid of δ.
 With fewer than 30 orders nothing is fitted: a = 1, Y = 1, δ = 0.5 are assumed, and said to be (the square-root law;
@@ -12,13 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from athena.analysis.inputs import Floats, check_times, need
-from athena.analysis.shortfall import mid_of
-from athena.analysis.tables import rows_of
+from athena.analysis.inputs import Floats, need
 
 ORDERS_MIN = 30
 EXPONENTS = np.round(np.arange(0.3, 0.801, 0.05), 2)
-HORIZONS = tuple(pd.Timedelta(text) for text in ("50ms", "1s", "15s", "1min", "5min"))
 
 
 @dataclass(frozen=True)
@@ -93,55 +90,3 @@ def against_expected(parts: pd.DataFrame, market: pd.DataFrame) -> tuple[pd.Data
     spread = law.residual_bps if law.residual_bps > 1e-9 else np.nan
     whole["z"] = (whole["cost_bps"] - whole["expected_bps"]) / spread
     return whole[["client_order_id", "symbol", "n", "cost_bps", *names, "expected_bps", "z"]], law
-
-
-def markouts(parts: pd.DataFrame, quotes: pd.DataFrame, horizons: tuple[pd.Timedelta, ...] = HORIZONS) -> pd.DataFrame:
-    """Where the mid went after fills, one row a horizon.
-
-    Columns: horizon_seconds, n, realised_bps, permanent_bps, low_bps, high_bps.
-
-    quotes: symbol, at (aware, sorted), bid, ask. Weighted by value: realised s(P − M₊τ)/M is what the other side kept,
-    permanent s(M₊τ − M)/M what the price went our way; together they are the spread term. low and high: 95 % of
-    permanent, by its standard error. A fill whose horizon lies past the last quote of its symbol is left out.
-    """
-    need(quotes, ("symbol", "at", "bid", "ask"), "the quotes")
-    names = ["horizon_seconds", "n", "realised_bps", "permanent_bps", "low_bps", "high_bps"]
-    fills = parts[(parts["part"] == "fill") & parts["mid"].notna()].sort_values("at")
-    if fills.empty or quotes.empty:
-        return pd.DataFrame(columns=names)
-    check_times(pd.DatetimeIndex(quotes["at"]), "the quotes", unique=False)
-    tape = quotes.assign(later=mid_of(quotes["bid"], quotes["ask"]), at=_utc(quotes["at"])).dropna(subset=["later"])
-    tape, fills = tape.astype({"symbol": object}), fills.astype({"symbol": object})
-    last = tape.groupby("symbol")["at"].max()
-    rows = []
-    for horizon in horizons:
-        due = fills.assign(at=_utc(fills["at"]) + horizon)
-        due = due[(due["at"] <= due["symbol"].map(last).astype(due["at"].dtype)).to_numpy()]
-        found = pd.merge_asof(due, tape[["at", "symbol", "later"]], on="at", by="symbol").dropna(subset=["later"])
-        sign = np.where(found["side"] == "buy", 1.0, -1.0)
-        worth = (found["quantity"] * found["mid"]).to_numpy(dtype=float)
-        kept = (sign * (found["price"] - found["later"]) / found["mid"] * 1e4).to_numpy(dtype=float)
-        moved = (sign * (found["later"] - found["mid"]) / found["mid"] * 1e4).to_numpy(dtype=float)
-        n, total = len(found), worth.sum()
-        middle = float(moved @ worth / total) if n else np.nan
-        error = float(np.sqrt((worth**2 * (moved - middle) ** 2).sum()) / total) if n > 1 else np.nan
-        realised = float(kept @ worth / total) if n else np.nan
-        rows.append([horizon.total_seconds(), n, realised, middle, middle - 1.96 * error, middle + 1.96 * error])
-    return pd.DataFrame(rows, columns=names)
-
-
-def quotes_around(fills: pd.DataFrame, quotes: pd.DataFrame, n: int = 2) -> pd.DataFrame:
-    """The n quotes before (the last is in force) and after each fill: fill, symbol, at, after_seconds, bid, ask."""
-    rows = []
-    tapes = dict(iter(quotes.groupby("symbol"))) if len(quotes) else {}
-    for number, fill in enumerate(rows_of(fills), 1):
-        if (tape := tapes.get(fill.symbol)) is None:
-            continue
-        position = int(pd.DatetimeIndex(tape["at"]).searchsorted(fill.at, side="left"))
-        for quote in rows_of(tape.iloc[max(0, position - n) : position + n]):
-            rows.append([number, fill.symbol, quote.at, (quote.at - fill.at).total_seconds(), quote.bid, quote.ask])
-    return pd.DataFrame(rows, columns=["fill", "symbol", "at", "after_seconds", "bid", "ask"])
-
-
-def _utc(times: pd.Series) -> pd.Series:
-    return pd.Series(pd.DatetimeIndex(times).tz_convert("UTC").as_unit("ns"), times.index)

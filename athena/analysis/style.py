@@ -81,6 +81,11 @@ def span(value: Any) -> str:
     return f"{int(days)} d {int(hours % 24)} h"
 
 
+def offset(value: Any) -> str:
+    """Seconds after (+) or before (−) a moment: −15 s, +0.05 s."""
+    return MISSING if _missing(value) else "0 s" if value == 0 else f"{value:+g} s".replace("-", "−")
+
+
 def text(value: Any) -> str:
     return MISSING if _missing(value) or value == "" else str(value)
 

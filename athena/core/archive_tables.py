@@ -28,12 +28,14 @@ _COLUMNS = {
     "equity": "#sequence @venue_at .trading_date $equity $cash $realised_pnl $unrealised_pnl",
     "violations": "#sequence @at @venue_at .trading_date code message symbol strategy observed limit_value"
     " client_order_id action #times",
+    "kept_quotes": ".trading_date kind subject #offset_ms symbol @at $bid $ask @quoted_at",
 }
 _ORDER_BY = {
     "fills": "at, sequence",
     "orders": "COALESCE(intended_venue_at, intended_at), client_order_id",
     "equity": "venue_at, sequence",
     "violations": "sequence",
+    "kept_quotes": "kind, subject, offset_ms",
 }
 _TYPES = {
     "#": pa.int64(), "$": pa.float64(), "@": pa.timestamp("us", "UTC"), "?": pa.bool_(), ".": pa.date32(),
@@ -88,7 +90,7 @@ def sums(table: str, found: pa.Table) -> dict[str, str]:
     elif table == "violations":
         added = {"times": sum(map(Decimal, found["times"].to_pylist()), ZERO)}
     else:
-        wanted = {"orders": ("filled_quantity",), "equity": ("equity", "cash")}[table]
+        wanted = {"orders": ("filled_quantity",), "equity": ("equity", "cash"), "kept_quotes": ("bid", "ask")}[table]
         added = {name: sum(amounts(name), ZERO) for name in wanted}
     return {name: f"{value:f}" for name, value in added.items()}
 

@@ -22,7 +22,7 @@ from athena.model import CashFlow
 Moment = datetime | None
 _TIMES = {
     "at", "venue_at", "decided_at", "intended_at", "intended_venue_at", "acknowledged_at", "updated_at",
-    "final_venue_at", "recorded_at", "expires_at", "cleared_at", "requested_at", "finished_at",
+    "final_venue_at", "recorded_at", "quoted_at", "expires_at", "cleared_at", "requested_at", "finished_at",
 }  # fmt: skip
 _MONEY = {
     "quantity", "limit_price", "stop_price", "filled_quantity", "average_fill_price", "decision_price", "bid", "ask",
@@ -51,6 +51,12 @@ def equity(journal: Journal, day: date | None = None, start: Moment = None, end:
 def violations(journal: Journal, day: date | None = None, start: Moment = None, end: Moment = None) -> pd.DataFrame:
     """What the guard refused or acted on, and why."""
     return _frame(journal, "violations", _VENUE_TIME, day, start, end, order="sequence")
+
+
+def kept_quotes(journal: Journal, day: date | None = None, start: Moment = None, end: Moment = None) -> pd.DataFrame:
+    """Quotes in force `offset_ms` after a moment `at`, of what `kind` and `subject` name: a fill, an order's end, a
+    close. `quoted_at` is the quote's own time."""
+    return _frame(journal, "kept_quotes", "at", day, start, end, order="at, kind, subject, offset_ms")
 
 
 def cash_flows(journal: Journal, day: date | None = None, start: Moment = None, end: Moment = None) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
     trade_history("2020-02-01", "2020-03-09")                    # fills, as `frames.fills` has them
     fill_statistics("2020-02-01", by=("symbol", "side", "hour")) # counts, dollars, slippage in bps
-    query("SELECT strategy, sum(fee) FROM fills GROUP BY ALL")   # SQL over fills, orders, equity, violations
+    query("SELECT strategy, sum(fee) FROM fills GROUP BY ALL")   # SQL over the tables of `TABLES`
 
 `start` and `end` are New York trading dates (date or text), both included; without them, all there is. Each table of
 each day comes from one place: the archive while it says what the journal says, else the journal, which also speaks for
@@ -80,7 +80,7 @@ def fill_statistics(
 
 
 def query(sql: str, start: Day = None, end: Day = None, settings: Settings | None = None) -> pd.DataFrame:
-    """The answer to one SELECT over `fills`, `orders`, `equity` and `violations` of the days from start to end.
+    """The answer to one SELECT over `TABLES` (fills, orders, equity, ...) of the days from start to end.
 
     Raises SettingsError when DuckDB does not understand it or it is no SELECT; JournalError as `trade_history` does.
     """

@@ -30,7 +30,7 @@ from athena.model import Quote, Trade
 
 if TYPE_CHECKING:
     from athena.journal.audit import Rebuild, Verification
-    from athena.journal.telemetry import Telemetry
+    from athena.journal.telemetry import KeptQuote, Telemetry
 
 _HEAD = "SELECT sequence, hash FROM events ORDER BY sequence DESC LIMIT 1"
 _INSERT = f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -169,6 +169,10 @@ class Journal:
     def put_marks(self, quotes: Iterable[Quote] = (), trades: Iterable[Trade] = ()) -> None:
         """Keep the latest quote and print of each symbol for other processes to see."""
         self._tell().put_marks(quotes, trades)
+
+    def put_quotes(self, kept: Iterable[KeptQuote]) -> None:
+        """Keep the quotes around fills, ends of orders and closes, for analysis."""
+        self._tell().put_quotes(kept)
 
     def in_place(self) -> bool:
         """True while the file this connection writes is the one at `path`."""

@@ -129,6 +129,11 @@ heartbeats = _table(
     "heartbeats", _key("component"), _number("pid"), *_text("host!", "started_at!", "at!", "venue_at", "details!"),
     clustered=True,
 )  # fmt: skip
+kept_quotes = _table(
+    "kept_quotes", _key("trading_date"), _key("kind"), _key("subject"),
+    Column("offset_ms", Integer, primary_key=True, autoincrement=False, nullable=False),
+    *_text("symbol!", "at!", "bid!", "ask!", "quoted_at!"), clustered=True,
+)  # fmt: skip
 marks = _table(
     "marks", _key("symbol"), *_text("bid", "ask", "bid_size", "ask_size", "last", "venue_at!", "at!"), clustered=True,
 )  # fmt: skip

@@ -1,11 +1,12 @@
-"""What is only the latest of its kind: heartbeats and marks. Not events, and not worth a disk flush each."""
+"""Heartbeats, marks, and quotes kept for analysis. Not events, and not worth a disk flush each."""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,25 @@ _TRADE = (
     "INSERT INTO marks (symbol, last, venue_at, at) VALUES (?, ?, ?, ?)"
     " ON CONFLICT (symbol) DO UPDATE SET last = excluded.last"
 )
+_KEPT = (
+    "INSERT INTO kept_quotes (trading_date, kind, subject, offset_ms, symbol, at, bid, ask, quoted_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptQuote:
+    """The quote in force `offset_ms` after a moment `at` (venue time): of a fill, an order's end, or a close.
+
+    `subject` is the execution id, the client order id, or the symbol, by `kind`.
+    """
+
+    trading_date: date
+    kind: str
+    subject: str
+    offset_ms: int
+    at: datetime
+    quote: Quote
 
 
 class Telemetry:
@@ -56,6 +76,15 @@ class Telemetry:
         ]
         printed = [(t.symbol, text(t.price), to_text(t.at), at) for t in trades]
         self._write([(_QUOTE, quoted), (_TRADE, printed)])
+
+    def put_quotes(self, kept: Iterable[KeptQuote]) -> None:
+        """Keep quotes for analysis, in one commit; what is there already stays as it is."""
+        rows = [
+            (k.trading_date.isoformat(), k.kind, k.subject, k.offset_ms, k.quote.symbol, to_text(k.at),
+             decimal_text(k.quote.bid), decimal_text(k.quote.ask), to_text(k.quote.at))
+            for k in kept
+        ]  # fmt: skip
+        self._write([(_KEPT, rows)])
 
     def _write(self, statements: list[tuple[str, list[tuple[Any, ...]]]]) -> None:
         with self._lock:

@@ -18,6 +18,7 @@ RECONCILE_SECONDS = 60.0
 OPEN_ORDERS_SECONDS = 15.0
 CANCEL_AGAIN_SECONDS = 5.0
 ASK_AGAIN_SECONDS = 10.0
+KEEP_SECONDS = 1.0
 EQUITY_SECONDS_MIN = 0.5  # of machine time, when the venue's minutes fly
 
 
@@ -37,7 +38,7 @@ class Duties:
         self._was_open = False
         self._minute: datetime | None = None
         self._looked_at = float("-inf")
-        self._equity_at = self._reconciled_at = self._asked_at = self._retried_at = 0.0
+        self._equity_at = self._reconciled_at = self._asked_at = self._retried_at = self._kept_at = 0.0
 
     @property
     def halts(self) -> tuple[Halt, ...]:
@@ -55,6 +56,7 @@ class Duties:
         self._watch_connection()
         self._open_day(now)
         self._write_equity(now)
+        self._keep_quotes(now)
         self._look_again()
 
     # --------------------------------------------------------------------------------------------------- halts, cancels
@@ -165,7 +167,18 @@ class Duties:
             reading = engine.session.reading
             # The last value of a day belongs to its close, even when the tick after it comes a little later.
             ended = closed and reading is not None and trading_date(reading.next_close) == self._day
+            if ended and reading is not None:
+                engine.kept_quotes.on_close(trading_date(reading.next_close), reading.next_close)
             self.write_equity(min(now, reading.next_close) if ended and reading is not None else now)
+
+    def _keep_quotes(self, now: datetime) -> None:
+        """Once a second: what is due of quiet symbols, and one commit of telemetry where there is anything to write."""
+        if self.monotonic - self._kept_at < KEEP_SECONDS:
+            return
+        self._kept_at, engine = self.monotonic, self._engine
+        connected = engine.broker.state is BrokerState.CONNECTED
+        engine.kept_quotes.look(now, connected, getattr(engine.clock, "speed", 1.0))
+        engine.kept_quotes.flush(engine.journal)
 
     def write_equity(self, venue_at: datetime) -> None:
         """Value the book at the current marks and journal it."""

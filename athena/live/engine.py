@@ -48,6 +48,7 @@ from athena.live.events import (
     Tick,
 )
 from athena.live.execution_guard import ExecutionGuard
+from athena.live.kept_quotes import QuoteKeeper
 from athena.live.market_data import MarketData
 from athena.live.order_book import News, OrderBook, Tracked
 from athena.live.reconciler import Reconciler
@@ -83,6 +84,7 @@ class Engine:
         self.settings, self.broker, self.journal, self.guard = settings, broker, journal, guard
         self.portfolio, self.strategies, self.clock = portfolio, tuple(strategies), clock
         self.book, self.market, self.session = OrderBook(journal), MarketData(), Session()
+        self.kept_quotes = QuoteKeeper(self.market)
         self.deciders = Deciders(self.strategies, journal, self.book)
         self.duties, self.reconciler = Duties(self), Reconciler(self)
         self.emit: Callable[[Action], bool] = lambda action: False
@@ -149,6 +151,8 @@ class Engine:
             self.clock.observe(quote.at)
         self.market.on_quote(quote)
         self.guard.on_quote(quote)
+        if quote.symbol in self.kept_quotes.waiting:
+            self.kept_quotes.on_quote(quote.symbol, quote.at)
         strategies = self.deciders.of(quote.symbol)
         if not strategies or self._buffer is not None or self.stopping or self.settings.safe_mode:
             return
@@ -192,8 +196,10 @@ class Engine:
             self.portfolio.apply_fill(fill)
             self.deciders.holdings.trade(news.strategy, fill.symbol, fill.signed_quantity, fill.price)
             self.guard.on_fill(fill, nbbo.bid if nbbo else None, nbbo.ask if nbbo else None)
+            self.kept_quotes.on_fill(fill, self.clock.now(), self.session.close, getattr(self.clock, "speed", 1.0))
         if news.order is not None:
             self.guard.on_order(self.book.order(news.order.client_order_id))
+            self.kept_quotes.on_order(news.order, self.clock.now())
             self._cancel_if_wanted(news.order.client_order_id)
         if fill is not None:
             for strategy in self.strategies:
@@ -230,6 +236,7 @@ class Engine:
         """Journal what we concluded of an order ourselves, and let the guard know."""
         order = self.book.settle(client_order_id, status, error, "engine", self.clock.now())
         self.guard.on_order(order)
+        self.kept_quotes.on_order(order, self.clock.now())
 
     def resolve(self, tracked: Tracked | None, at_start: bool = False) -> None:
         """Have an unanswered order looked up by its client id, one search at a time."""

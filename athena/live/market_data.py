@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from athena.model import Quote, Trade
 if TYPE_CHECKING:
     from athena.journal.journal import Journal
 
+HISTORY = 32  # quotes of each symbol, for what was in force a moment ago
+
 
 class MarketData:
     """What the market last said of each symbol; O(1) per event."""
@@ -18,14 +21,15 @@ class MarketData:
     def __init__(self) -> None:
         self.quotes: dict[str, Quote] = {}
         self.trades: dict[str, Trade] = {}
-        self._before: dict[str, Quote] = {}
+        self._history: dict[str, deque[Quote]] = {}
         self._changed: set[str] = set()
         self.count = 0
 
     def on_quote(self, quote: Quote) -> None:
-        if (old := self.quotes.get(quote.symbol)) is not None:
-            self._before[quote.symbol] = old
         self.quotes[quote.symbol] = quote
+        if (history := self._history.get(quote.symbol)) is None:
+            history = self._history[quote.symbol] = deque(maxlen=HISTORY)
+        history.append(quote)
         self._changed.add(quote.symbol)
         self.count += 1
 
@@ -41,11 +45,8 @@ class MarketData:
         return None if quote is None else quote.mid
 
     def nbbo_before(self, symbol: str, at: datetime) -> Quote | None:
-        """The quote in force just before a fill; None when what is known is later than it."""
-        for quote in (self.quotes.get(symbol), self._before.get(symbol)):
-            if quote is not None and quote.at <= at:
-                return quote
-        return None
+        """The quote in force at a moment, such as just before a fill; None when what is known is later than it."""
+        return next((quote for quote in reversed(self._history.get(symbol, ())) if quote.at <= at), None)
 
     def age_seconds(self, now: datetime) -> float | None:
         """Age of the newest quote of all, in venue seconds."""

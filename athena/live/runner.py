@@ -286,6 +286,7 @@ class Runner:
             await asyncio.wait_for(self.looker.look("stop"), 1.5)
         await until(lambda: not self._commands, 0.3)
         engine.duties.write_equity(engine.clock.now())
+        engine.kept_quotes.flush(engine.journal)
         with suppress(AthenaError, TimeoutError):
             await asyncio.wait_for(engine.broker.close(), 1.0)
         engine.guard.gate.tell_refusals(all_=True)  # so that the goodbye is the last word

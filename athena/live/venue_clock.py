@@ -66,6 +66,11 @@ class Session:
             return False
         return now < r.next_close if r.is_open else r.next_open <= now < r.next_close
 
+    @property
+    def close(self) -> datetime | None:
+        """When the session that the reading speaks of closes."""
+        return None if self.reading is None else self.reading.next_close
+
     def is_over(self, now: datetime) -> bool:
         """True when the session the reading speaks of has closed, so that a new reading is due."""
         return self.reading is None or now >= self.reading.next_close

@@ -38,10 +38,10 @@ def returns(n: int, symbols: int, correlation: float, seed: int, *, wild: float 
 
 
 def trades(n: int = 120, seed: int = 1, *, spread_bps: float = 4.0):
-    """Orders, their fills in two halves, the mids when the rest was given up, and quotes each second."""
+    """Orders, their fills in two halves, the mids when the rest was given up, and the quotes kept around them."""
     rng = np.random.default_rng(seed)
     opening = pd.Timestamp("2020-03-09 13:30", tz="UTC")
-    orders, fills, quotes, closing = [], [], [], {}
+    orders, fills, kept, closing = [], [], [], {}
     for number in range(n):
         symbol, strategy = ("AAPL", "JPM", "XOM")[number % 3], ("momentum", "reversion")[number % 2]
         wide = spread_bps * (16 if symbol == "XOM" else 1)
@@ -54,12 +54,18 @@ def trades(n: int = 120, seed: int = 1, *, spread_bps: float = 4.0):
         status, end = ("canceled" if over else "filled"), sent + pd.Timedelta(seconds=40)
         decision = mid - sign * abs(rng.normal(0, 0.01))
         orders.append(
-            [name, strategy, symbol, side, shares, decision, mid - half, mid + half, status, end, "market", sent]
-        )
+            [name, strategy, symbol, side, shares, decision, mid - half, mid + half, status, end, "market", sent,
+             sent.date().isoformat()]
+        )  # fmt: skip
         drift = rng.normal(0.004 * sign, 0.01)
         for part in range(1 if over else 2):
             at = sent + pd.Timedelta(seconds=0.2 + part)
             now = mid + drift * (part + 1)
+            for seconds in (-1.0, 0.05, 1.0, 15.0, 60.0):
+                later = now if seconds < 1 else mid + drift * 2
+                due = at + pd.Timedelta(seconds=seconds)
+                row = ["fill", f"x{number}.{part}", round(seconds * 1000), symbol, at, later - half, later + half, due]
+                kept.append([at.date().isoformat(), *row])
             fills.append(
                 [
                     f"x{number}.{part}",
@@ -76,10 +82,9 @@ def trades(n: int = 120, seed: int = 1, *, spread_bps: float = 4.0):
                 ]
             )
         if over:
-            closing[name] = mid + rng.normal(0, 0.05)
-        for step in range(0, 60, 5):
-            level = mid + drift * min(step, 10) / 5
-            quotes.append([symbol, sent + pd.Timedelta(seconds=step), level - half, level + half])
+            closing[name] = given_up = mid + rng.normal(0, 0.05)
+            row = ["order", name, 0, symbol, end, given_up - half, given_up + half, end]
+            kept.append([sent.date().isoformat(), *row])
     order_names = [
         "client_order_id",
         "strategy",
@@ -93,6 +98,7 @@ def trades(n: int = 120, seed: int = 1, *, spread_bps: float = 4.0):
         "final_venue_at",
         "type",
         "intended_venue_at",
+        "trading_date",
     ]
     fill_names = [
         "execution_id",
@@ -107,9 +113,10 @@ def trades(n: int = 120, seed: int = 1, *, spread_bps: float = 4.0):
         "ask",
         "at",
     ]
-    tape = pd.DataFrame(quotes, columns=["symbol", "at", "bid", "ask"]).sort_values("at", ignore_index=True)
+    kept_names = ["trading_date", "kind", "subject", "offset_ms", "symbol", "at", "bid", "ask", "quoted_at"]
+    quotes = pd.DataFrame(kept, columns=kept_names)
     filled = pd.DataFrame(fills, columns=fill_names).sort_values("at", ignore_index=True)
-    return pd.DataFrame(orders, columns=order_names), filled, pd.Series(closing, dtype=float), tape
+    return pd.DataFrame(orders, columns=order_names), filled, pd.Series(closing, dtype=float), quotes
 
 
 def bars(

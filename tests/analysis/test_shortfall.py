@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from athena.analysis import slippage
 from athena.analysis.assessment import Verdict
 from athena.analysis.execution import HALT_SYMBOL_BPS, LIMIT_ORDERS_BPS
+from athena.analysis.markouts import closing_mids, markouts, quotes_around
 from athena.analysis.resampling import ratio_interval
 from athena.analysis.shortfall import TERMS, decompose, summary
-from athena.analysis.slippage_model import fit, markouts, quotes_around
+from athena.analysis.slippage_model import fit
 from athena.core.decisions import PLAYBOOK
 from tests.analysis import markets
 
@@ -150,17 +151,68 @@ def test_the_law_is_found_again_from_orders_that_follow_it():
     assert (assumed.fitted, assumed.impact, assumed.exponent) == (False, 1.0, 0.5)
 
 
-def test_markouts_split_the_spread_and_leave_out_what_has_no_later_quote():
+def kept_quote(kind, subject, seconds, bid, ask, age=0.0, symbol="A"):
+    at = AT + pd.Timedelta(seconds=seconds - age)
+    return ["2020-03-09", kind, subject, round(seconds * 1000), symbol, AT, bid, ask, at]
+
+
+def kept_quotes(*rows):
+    names = ["trading_date", "kind", "subject", "offset_ms", "symbol", "at", "bid", "ask", "quoted_at"]
+    return pd.DataFrame(list(rows), columns=names)
+
+
+def test_markouts_split_the_spread_and_leave_out_what_has_no_fresh_quote():
     """A buy at 100.1, mid 100, that goes to 100.3 after a second: 10 bps paid = −20 realised + 30 permanent."""
-    parts = decompose(order(quantity=60, status="filled"), fill(price=100.1, bid=99.9, ask=100.1))
-    quotes = pd.DataFrame({"symbol": "A", "at": [AT, AT + pd.Timedelta("900ms"), AT + pd.Timedelta("20s")],
-                           "bid": [99.9, 100.2, 100.2], "ask": [100.1, 100.4, 100.4]})  # fmt: skip
-    found = markouts(parts, quotes)
-    assert found["n"].tolist() == [1, 1, 1, 0, 0]
+    parts = decompose(
+        order(quantity=60, status="filled"), fill(price=100.1, bid=99.9, ask=100.1).assign(execution_id="x")
+    )
+    kept = kept_quotes(
+        kept_quote("fill", "x", -1, 99.8, 100.0), kept_quote("fill", "x", 0.05, 99.9, 100.1),
+        kept_quote("fill", "x", 1, 100.2, 100.4), kept_quote("fill", "x", 15, 100.2, 100.4, age=61),
+        kept_quote("fill", "x", 60, 100.4, 100.2), kept_quote("fill", "another", 300, 1, 2),
+    )  # fmt: skip
+    found = markouts(parts, kept)
+    assert found["n"].tolist() == [1, 1, 0, 0, 0]  # stale after 15 s, crossed after a minute, unknown after five
+    assert found["unknown"].tolist() == [0, 0, 1, 1, 1]
     assert found["permanent_bps"].tolist()[:2] == [pytest.approx(0), pytest.approx(30)]
-    assert (found["realised_bps"] + found["permanent_bps"]).tolist()[:3] == pytest.approx([10.0] * 3)
-    around = quotes_around(parts, quotes, n=1)
-    assert around["after_seconds"].tolist() == [0.0]
+    assert (found["realised_bps"] + found["permanent_bps"]).tolist()[:2] == pytest.approx([10.0] * 2)
+    around = quotes_around(parts, kept)
+    assert around["after_seconds"].tolist() == [-1, 0.05, 1, 15, 60]
+    assert around["moved_bps"].tolist()[:3] == pytest.approx([-10, 0, 30])
+    assert markouts(parts, kept.iloc[:0]).empty
+    assert quotes_around(parts, kept.iloc[:0]).empty
+
+
+def test_markouts_have_an_interval_by_orders_and_sum_to_the_spread_term():
+    """Realised and permanent are the spread at every horizon of any trades; the interval holds the figure."""
+    orders, fills, closing, kept = markets.trades()
+    parts = decompose(orders, fills, closing)
+    filled = parts[parts["part"] == "fill"]
+    spread = filled["spread_usd"].sum() / (filled["quantity"] * filled["mid"]).sum() * 1e4
+    found = markouts(parts, kept).iloc[:4]
+    assert found["n"].tolist() == [len(fills)] * 4
+    assert (found["realised_bps"] + found["permanent_bps"]).tolist() == pytest.approx([spread] * 4)
+    assert ((found["low_bps"] <= found["permanent_bps"]) & (found["permanent_bps"] <= found["high_bps"])).all()
+    assert found["orders"].tolist() == [len(orders)] * 4
+
+
+def test_what_was_not_filled_is_measured_where_its_price_is_known_and_said_to_be_missing_elsewhere():
+    """An order's own end counts first, then the close if it expired; a cancelled one without a quote has neither."""
+    names = ["own", "at the close", "unknown"]
+    orders = pd.concat(
+        [order(name=n, status=s) for n, s in zip(names, ("canceled", "expired", "canceled"), strict=True)]
+    ).assign(trading_date="2020-03-09", execution_id="")
+    kept = kept_quotes(kept_quote("order", "own", 0, 100.9, 101.1), kept_quote("close", "A", 0, 101.9, 102.1))
+    mids = closing_mids(orders, kept)
+    assert mids.to_dict() == {"own": pytest.approx(101), "at the close": pytest.approx(102)}
+    parts = decompose(orders, pd.concat([fill(name=n) for n in names]), mids)
+    left = parts[parts["part"] == "unfilled"].set_index("client_order_id")["opportunity_usd"]
+    assert left["own"] == pytest.approx(40)
+    assert left["at the close"] == pytest.approx(80)
+    assert np.isnan(left["unknown"])
+    told = slippage.assess(orders, pd.concat([fill(name=n) for n in names]), kept=kept)
+    assert "known of 2 of 3 unfilled remainders" in told["terms"].reading
+    assert told.numbers["opportunity_usd"] == pytest.approx(120)
 
 
 def test_the_operators_matrix_is_applied_to_each_symbol():
@@ -169,9 +221,9 @@ def test_the_operators_matrix_is_applied_to_each_symbol():
         PLAYBOOK["limit_orders_only_slippage_bps"],
         PLAYBOOK["max_slippage_bps"],
     ) == (LIMIT_ORDERS_BPS, HALT_SYMBOL_BPS)
-    orders, fills, closing, quotes = markets.trades()
+    orders, fills, _, kept = markets.trades()
     market = pd.DataFrame({"volatility_bps": [150.0, 180, 200], "adv_shares": [1e5, 2e5, 3e5]}, ["AAPL", "JPM", "XOM"])
-    found = slippage.assess(orders, fills, closing=closing, quotes=quotes, market=market)
+    found = slippage.assess(orders, fills, kept=kept, market=market)
     assert {f.check: f.verdict.value for f in found.findings} == {"XOM": "ATTENTION", "AAPL": "OK", "JPM": "OK"}
     assert "limit orders" in found.action
     assert found.numbers["cost_usd"] == pytest.approx(sum(found.numbers[term] for term in TERMS))

@@ -12,6 +12,9 @@ from decimal import Decimal
 from pathlib import Path
 
 from athena.journal import Journal
+from athena.journal.telemetry import KeptQuote
+from athena.live.kept_quotes import AFTER_SECONDS, BEFORE_SECONDS
+from athena.model import Quote, trading_date
 
 D = Decimal
 ZERO, CENT, TICKS = D(0), D("0.01"), D("0.02")
@@ -71,9 +74,21 @@ class Story:
         self.journal.append(
             "order.updated", {**order, "type": "market", "status": "filled", "filled_quantity": quantity}, at
         )
+        if quoted and trading_date(at).isoformat() == DAY:
+            self.keep((at - self.at(DAY, 9, 30)).total_seconds() / 60, f"x-{self.count}", symbol, at, spread)
         signed = quantity if side == "buy" else -quantity
         self.cash -= signed * price + fee
         self.held[symbol] = self.held.get(symbol, D(0)) + signed
+
+    def keep(self, minute: float, name: str, symbol: str, at, spread=TICKS):
+        """The quotes an engine would have kept around a fill made so many minutes after the open, spread included."""
+        kept = []
+        for seconds in (*BEFORE_SECONDS, *AFTER_SECONDS):
+            when = at + timedelta(seconds=seconds)
+            mid = self.price(symbol, minute + seconds / 60)
+            quote = Quote(symbol, mid - spread / 2, mid + spread / 2, D(100), D(100), when)
+            kept.append(KeptQuote(trading_date(at), "fill", name, round(seconds * 1000), at, quote))
+        self.journal.put_quotes(kept)
 
     def refuse(self, at, symbol, code="HALTED", strategy="momentum"):
         self.count += 1
@@ -116,9 +131,13 @@ class Story:
         self.journal.append("halt.set", {**payload, "reason": reason, "nonce": 7}, at)
 
     def drift(self, minute: float):
-        for number, symbol in enumerate(self.marks):
-            swing = D(str(round(0.004 * math.sin(minute / (23 + 7 * number) + number), 5)))
-            self.marks[symbol] = (PRICES[symbol] * (1 + swing - D("0.00003") * int(minute))).quantize(D("0.01"))
+        self.marks = {symbol: self.price(symbol, minute) for symbol in self.marks}
+
+    @staticmethod
+    def price(symbol: str, minute: float) -> Decimal:
+        number = list(PRICES).index(symbol)
+        swing = D(str(round(0.004 * math.sin(minute / (23 + 7 * number) + number), 5)))
+        return (PRICES[symbol] * (1 + swing - D("0.00003") * int(minute))).quantize(D("0.01"))
 
     def close(self):
         self.journal.close()

@@ -21,6 +21,7 @@ QUESTIONS = {
     "symbol": "By symbol?",
     "terms": "What did the trades cost?",
     "worst": "Which fills were worst?",
+    "after": "What did the price do after our fills?",
     "hour": "By hour (New York)?",
     "strategy": "By strategy?",
     "expected": "More than it should have cost?",
@@ -34,7 +35,10 @@ def assess(system: System, symbol: str = "", days: int = 1, hours: float = 0.0) 
     fills = frames.fills(system.journal, start=start)
     fills = fills[fills["symbol"] == symbol.upper()] if symbol else fills
     orders = frames.orders(system.journal)
-    orders = orders[orders["client_order_id"].isin(set(fills["client_order_id"]))]
+    given_up = pd.Series(True, orders.index) if start is None else orders["intended_venue_at"] >= start
+    given_up &= ~orders["status"].isin(["refused", "not_sent"])
+    given_up &= (orders["symbol"] == symbol.upper()) | (not symbol)
+    orders = orders[given_up | orders["client_order_id"].isin(set(fills["client_order_id"]))]
     where = f"{symbol.upper()} in {span}" if symbol else span
     if fills.empty:
         reason = f"There is no fill of {where}."
@@ -45,8 +49,14 @@ def assess(system: System, symbol: str = "", days: int = 1, hours: float = 0.0) 
     limits = system.limits()
     low, high = (decisions.threshold(name, limits) for name in ("limit_orders_only_slippage_bps", "max_slippage_bps"))
     usual, why_not = _market(system, sorted(set(fills["symbol"])))
+    kept = frames.kept_quotes(system.journal, start=start)
     judged = slippage.assess(
-        orders, fills.reset_index(drop=True), market=usual, limit_orders_bps=float(low), halt_symbol_bps=float(high)
+        orders,
+        fills.reset_index(drop=True),
+        kept=kept,
+        market=usual,
+        limit_orders_bps=float(low),
+        halt_symbol_bps=float(high),
     )
     if "symbol" not in judged.sections:  # it could not be measured, and says why
         return answer(TITLE, QUESTIONS, system, judged.findings, judged.sections, judged.numbers, "")
@@ -69,7 +79,7 @@ def assess(system: System, symbol: str = "", days: int = 1, hours: float = 0.0) 
 
 def _measured(judged: Assessment, fills: int) -> Finding:
     """Enough fills had a quote to be measured by."""
-    unmeasured = int(judged.numbers["unmeasured"])
+    unmeasured = int(judged.numbers["unmeasured_fills"])
     check, rule, seen = (
         "Could it be measured?",
         "a quote before 9 of 10 fills",
