@@ -129,7 +129,7 @@ COMMANDS = (
         EMERGENCY,
         "approve another operator's request to resume or to raise a limit",
         "athena.ops.approvals:approve",
-        (option("id", help="as athena requests shows it"),),
+        (option("id", nargs="+", help="as athena requests shows it"),),
     ),
     Command(
         "emergency-stop",

@@ -127,6 +127,7 @@ def set_limit(
         if guarded and not override:
             of = f" of {target.replace(':', ' ')}" if target else ""
             what = f"{name}{of} from {show(name, rules.value(name, target))} to {show(name, new)}"
+            what += f": {reason}" if reason else ""
             needed = approvals.ask(tx, approvals.LIMIT, what, facts, by)
         else:
             if guarded:

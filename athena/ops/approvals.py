@@ -19,24 +19,33 @@ def requests(settings: Settings, arguments: argparse.Namespace) -> int:
         return 0
     for request in waiting:
         print(request)
-    print(f"next: another operator: athena approve {waiting[-1].id}" if waiting else "nothing waits for approval")
+    names = " ".join(request.id for request in waiting)
+    print(f"next: another operator: athena approve {names}" if waiting else "nothing waits for approval")
     return 0
 
 
 def approve(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Approve another operator's request; what was asked takes effect at once, or is refused and stays as it was."""
+    """Approve another operator's requests; each takes effect at once, or is refused and stays as it was.
+
+    With --json a line each.
+    """
     guard = ExecutionGuard.get_instance(settings)
-    request = find(guard.journal, arguments.id)
+    for request in [find(guard.journal, one) for one in arguments.id]:
+        _approve(settings, guard, request, as_json=arguments.json)
+    return 0
+
+
+def _approve(settings: Settings, guard: ExecutionGuard, request: Request, *, as_json: bool) -> None:
     made = guard.approve(request.id)
     venue = ""
     if isinstance(made, Resumed) and request.facts["where"] == "everything":
         from athena.ops.control import _lift_suspension
 
         venue = _lift_suspension(settings)
-    if arguments.json:
+    if as_json:
         cleared = [halt.id for halt in made.cleared] if isinstance(made, Resumed) else []
         print(json.dumps(_facts(request) | {"approved_by": settings.operator, "cleared": cleared, "venue": venue}))
-        return 0
+        return
     print(f"APPROVED: {request.what}")
     print(f"  asked by {request.requested_by} ({request.os_user}), approved by {settings.operator} ({os_user()})")
     if request.os_user == os_user():
@@ -45,7 +54,6 @@ def approve(settings: Settings, arguments: argparse.Namespace) -> int:
         print(made)
     if venue:
         print(venue)
-    return 0
 
 
 def _facts(request: Request) -> dict[str, Any]:

@@ -7,6 +7,7 @@
 
 What a stage restricts are halts and limits of this command's own; nobody else's are touched. Restrictions of the next
 stage are set before those of the last are lifted. A stage that fails falls back by itself; Ctrl-C leaves it standing.
+Where a second approver is required, each lifting is asked for, and the stage before is held and watched meanwhile.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from athena.config import Settings
-from athena.errors import AthenaError, GuardError, SettingsError
+from athena.errors import ApprovalNeeded, AthenaError, GuardError, SettingsError
 from athena.journal.codec import decode, to_text
 from athena.journal.journal import Journal
+from athena.live.approvals import EXPIRY, requests
 from athena.live.commands import request_sync, require_engine
 from athena.live.execution_guard import ExecutionGuard, Halt
 from athena.live.limits import LIMITS
@@ -37,6 +40,7 @@ CHECK_SECONDS, PATIENCE_CHECKS = 1.0, 3  # a stage fails when it was unhealthy i
 FALLS_MAX = 3
 REJECTIONS_MAX = 3
 RECONCILED_SECONDS = 150.0
+UNAPPROVED = "nobody approved in time"
 ATTENTION = 10  # exit code: it stands at an earlier stage
 
 
@@ -88,6 +92,7 @@ class Restart:
         self._last = "exits" if beat.get("safe_mode") else "full"
         self.stage = STAGES[0]
         self._since = datetime.now(UTC)
+        self._asked: list[str] = []  # requests that wait for a second operator
 
     def run(self, stage_seconds: float, say: Callable[..., None], sleep: Callable[[float], None] = time.sleep) -> bool:
         """Through the stages; False when it gave up and stands at an earlier one."""
@@ -95,6 +100,11 @@ class Restart:
         falls, index = 0, 0
         while True:
             problem = self._try(STAGES[index])
+            while self._asked and not problem:
+                problem = self._wait(STAGES[index], say, sleep) or self._try(STAGES[index])
+            if problem == UNAPPROVED:
+                say(self.stage, "stands", why=f"{problem}; ask again with athena gradual-restart")
+                return False
             problem = problem or self._hold(stage_seconds, say, sleep)
             if not problem:
                 if self.stage == self._last:
@@ -113,11 +123,37 @@ class Restart:
 
     def _try(self, stage: str) -> str:
         """Enter a stage; what keeps it from being entered, or ""."""
+        self._asked = []
         try:
             self._apply(stage)
-        except GuardError as refused:  # the checklist, or a limit that needs a second person
+        except GuardError as refused:  # the checklist does not hold
             return str(refused)
         return ""
+
+    def _wait(self, stage: str, say: Callable[..., None], sleep: Callable[[float], None]) -> str:
+        """Until another operator has approved what the next stage lifts; what went wrong meanwhile, or ""."""
+        asked, bad = set(self._asked), 0
+        minutes = EXPIRY.total_seconds() / 60
+        say(self.stage, "waits", why=f"a second operator must approve stage '{stage}' within {minutes:.0f} minutes",
+            next=f"athena approve {' '.join(self._asked)}")  # fmt: skip
+        while True:
+            sleep(CHECK_SECONDS)
+            mine = [request for request in requests(self._journal) if request.id in asked]
+            if all(request.approved_by for request in mine):
+                return ""
+            if not all(request.approved_by or request.pending for request in mine):
+                return UNAPPROVED
+            problems = self.problems()
+            bad = bad + 1 if problems else 0
+            if bad >= PATIENCE_CHECKS:
+                return "; ".join(problems)
+
+    def _ask_or(self, act: Callable[[], Any]) -> None:
+        """Do it, or remember the request that was filed in its place."""
+        try:
+            act()
+        except ApprovalNeeded as needed:
+            self._asked.append(needed.request)
 
     def _hold(self, seconds: float, say: Callable[..., None], sleep: Callable[[float], None]) -> str:
         """Watch the stage so long; what was wrong in several looks in a row, or ""."""
@@ -185,6 +221,8 @@ class Restart:
     def _apply(self, stage: str, *, lift: bool = True) -> None:
         """Set what the stage needs, then lift what it does not. Raises GuardError; then only the first was done.
 
+        What needs a second operator is asked for, and the stage is not entered yet.
+
         Without `lift`, and at the first stage, restrictions are only added: falling back asks nobody's permission.
         """
         wanted, standing = self._wanted(stage), self._guard.halts()
@@ -202,8 +240,9 @@ class Restart:
             kept = [halt.id for halt in self._guard.halts() if any(one.is_(halt) for one in wanted)]
             gone = [h.id for h in self._guard.halts() if h.origin is Origin.STARTUP and h.id not in kept]
             if gone:
-                self._guard.resume(reason=f"{OWNER}: stage {stage}", halt_ids=gone)
-        self.stage, self._since = stage, datetime.now(UTC)
+                self._ask_or(partial(self._guard.resume, reason=f"{OWNER}: stage {stage}", halt_ids=gone))
+        if not self._asked:
+            self.stage, self._since = stage, datetime.now(UTC)
 
     def _shrink(self) -> None:
         """The first strategy's limits at the fraction; what they were is kept in the reason."""
@@ -223,7 +262,8 @@ class Restart:
         for row in self._shrunk():
             was = decode(str(row["reason"]).removeprefix(f"{OWNER}: was "))
             value = LIMITS[row["name"]].high if was is None else was  # unset again is as wide as it goes
-            self._guard.set_limit(row["name"], value, target=row["target"], reason="gradual restart: as before")
+            name, target, why = row["name"], row["target"], "gradual restart: as before"
+            self._ask_or(partial(self._guard.set_limit, name, value, target=target, reason=why))
 
     def _shrunk(self) -> list[Any]:
         return self._journal.query("SELECT * FROM limits WHERE reason LIKE ?", (f"{OWNER}: was %",))
@@ -235,7 +275,3 @@ class Restart:
             "one": f"only {self._first or 'no strategy'}, at {self._fraction:.0%} of its limits",
             "full": "nothing",
         }[self.stage]
-
-
-def _age(at: datetime) -> float:
-    return (datetime.now(UTC) - at).total_seconds()

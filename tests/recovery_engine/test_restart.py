@@ -1,15 +1,17 @@
 """`athena gradual-restart`: stages entered, held, failed and fallen back from, on a session in this process."""
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from athena.errors import GuardError
-from athena.live import guard_resuming
+from athena.live import approvals, guard_resuming
 from athena.live.execution_guard import ExecutionGuard
 from athena.model import Mode, Origin, Scope
-from athena.ops.restart import OWNER, Restart
+from athena.ops.restart import OWNER, SCALED, Restart
 from tests.engine.session import Trading
 
 
@@ -99,6 +101,57 @@ def test_interrupted_in_the_third_stage_the_next_run_knows_what_the_limits_were(
     assert restart(trading).run(0.05, lambda *_, **__: None, lambda seconds: beat(trading))
     assert trading.guard.limits("strategy:scripted")["max_order_notional_dollars"] == Decimal(8_000)
     assert own(trading) == []
+
+
+@pytest.fixture
+def bob(trading):
+    """A second operator of a system where nothing is lifted without one."""
+    trading.guard.set_limit(approvals.SETTING, True)
+    guard = ExecutionGuard(replace(trading.settings, operator="bob"))
+    yield guard
+    guard.close()
+
+
+def test_with_a_second_approver_each_stage_waits_for_another_operator(trading, bob):
+    """The stage before is held until all that the next one lifts is approved; at full the limits are as before."""
+    said = []
+
+    def approving(seconds):
+        beat(trading)
+        if said[-1][1] == "waits":
+            for request in bob.requests():
+                bob.approve(request.id)
+
+    assert restart(trading).run(0.05, lambda stage, what, **facts: said.append((stage, what, facts)), approving)
+    assert [(stage, what) for stage, what, _ in said] == [
+        ("reconcile", "entered"), ("reconcile", "waits"), ("exits", "entered"), ("exits", "waits"), ("one", "entered"),
+        ("one", "waits"), ("full", "entered"), ("full", "reached"),
+    ]  # fmt: skip
+    assert len(said[-3][2]["next"].split()) == len(SCALED) + 3  # "athena approve", the limits, the halts: at once
+    assert own(trading) == []
+    assert trading.guard.limits("strategy:scripted")["max_order_notional_dollars"] == Decimal(10_000)
+    cleared = trading.journal.query("SELECT DISTINCT cleared_by FROM halts WHERE owner = ?", (OWNER,))
+    assert [row[0] for row in cleared] == [f"{trading.settings.operator}, approved by bob"]
+
+
+def test_unapproved_in_time_it_stands_where_it_was_and_an_unhealthy_wait_falls_back(trading, bob, monkeypatch):
+    """The requests run out: the stage before stands. While it waits the stage is watched all the same."""
+    monkeypatch.setattr(approvals, "EXPIRY", timedelta(seconds=0.3))
+    said = []
+
+    def say(stage, what, **facts):
+        said.append((stage, what))
+
+    def worse(seconds):
+        beat(trading, failures=["task marks"])
+
+    assert not restart(trading).run(0.05, say, lambda seconds: beat(trading) if said[-1][1] == "entered" else worse(0))
+    assert said.count(("reconcile", "failed")) == 3
+    said.clear()
+    assert not restart(trading).run(0.05, say, lambda seconds: beat(trading))
+    assert said == [("reconcile", "entered"), ("reconcile", "waits"), ("reconcile", "stands")]
+    assert ("global", "", "halted") in own(trading)
+    assert not trading.guard.is_active
 
 
 def test_somebody_elses_halt_of_everything_is_not_lifted(trading):
