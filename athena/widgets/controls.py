@@ -9,6 +9,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from athena.errors import ApprovalNeeded, AthenaError
+from athena.widgets.parts import Panel
 from athena.widgets.source import Job
 
 LINES_SHOWN = 12
@@ -19,14 +20,14 @@ class Told:
     """What became of the last click of a view: under way, done, or failed with what to do. Never silent."""
 
     def __init__(self, name: str) -> None:
-        self.widget = widgets.HTML()
-        for css in ("athena", "athena-said", f"athena-said-{name}"):
+        self.widget = Panel()
+        for css in ("athena-said", f"athena-said-{name}"):
             self.widget.add_class(css)
         self.job: Job | None = None
         self.state = ""
 
     def clear(self) -> None:
-        self.job, self.state, self.widget.value = None, "", ""
+        self.job, self.state, self.widget.html = None, "", ""
 
     def done(self, line: str) -> None:
         self._write("ok", "DONE", line, ())
@@ -60,7 +61,7 @@ class Told:
         told = "".join(f"<p>{escape(line)}</p>" for line in lines if line)
         told += f"<p>{link}</p>" if link else ""
         role = "alert" if tone == "stop" else "status"
-        self.widget.value = (
+        self.widget.html = (
             f'<div class="athena-told tone-{tone}" role="{role}"><p><b class="tag">{word}</b> {escape(head)}</p>'
             f"{told}</div>"
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from athena.config import Settings
-from athena.errors import AthenaError, EngineNotRunning, GuardError, SettingsError
+from athena.errors import AthenaError, BrokerError, EngineNotRunning, GuardError, SettingsError
 from athena.journal.journal import Journal
 from athena.live.commands import request_sync
 from athena.live.execution_guard import ExecutionGuard, Halt, Resumed
@@ -192,6 +192,22 @@ class Desk:
         """Have the engine compare orders, fills, positions and cash with the venue now."""
         self._ask("reconcile", {}, reason, say)
 
+    def ask_venue(self, say: Say) -> None:
+        """Ask the venue itself now, past the engine: latency, clock, account flags. Raises BrokerError on problems."""
+        import asyncio
+
+        from athena.live.brokers.alpaca import AlpacaBroker
+
+        health = asyncio.run(AlpacaBroker.get_instance(self.settings).health_check())
+        for name, value in health.rows():
+            say(f"{name}: {value}")
+        row = self.guard.journal.one("SELECT account_number FROM account") if self.path.exists() else None
+        if row is not None and health.account_number and row["account_number"] != health.account_number:
+            raise BrokerError(f"the venue answers for account {health.account_number}, the journal is another's.",
+                              "Do not act from here: check keys and account.")  # fmt: skip
+        if health.latency_seconds is None:
+            raise BrokerError("the venue did not answer.", "See Alpaca's status page, and this machine's network.")
+
     def _ask(self, name: str, arguments: dict[str, Any], reason: str, say: Say) -> None:
         self._own()
         if not self.path.exists():
@@ -214,6 +230,7 @@ class Desk:
         made = run_playbook(
             name, given, reports=self.settings.reports, settings=self.settings, who=self.settings.operator,
             why=self._signed(reason or "asked in the control room"), progress=progress,
+            single_file=True,  # a page that Jupyter serves may load no script beside it
         )  # fmt: skip
         if self.path.exists():
             with self._journal() as journal:

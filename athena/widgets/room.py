@@ -91,11 +91,18 @@ class ControlRoom:
 
         from athena.widgets.parts import Panel
         from athena.widgets.views.halting import HaltRow
+        from athena.widgets.views.limits import LimitsView
+        from athena.widgets.views.orders import OrdersView
+        from athena.widgets.views.others import BrokersView, CommandsView, ViolationsView
+        from athena.widgets.views.playbooks import PlaybooksView
         from athena.widgets.views.resume import ResumeView
 
         self.panel = Panel()
         self.halting = HaltRow(self)
-        self.views = (ResumeView(self),)
+        kinds: tuple[Any, ...] = (
+            ResumeView, OrdersView, LimitsView, PlaybooksView, BrokersView, CommandsView, ViolationsView,
+        )  # fmt: skip
+        self.views = tuple(kind(self) for kind in kinds)
         self.nav = widgets.ToggleButtons(options=[(view.title, n) for n, view in enumerate(self.views)], value=0)
         self.nav.add_class("athena-nav")
         self.place = widgets.VBox([self.views[0].box])
@@ -105,9 +112,14 @@ class ControlRoom:
         box.add_class("athena-room")
         return box
 
-    def open(self, title: str) -> None:
-        """Turn to a view by its title."""
+    def open(self, title: str) -> Any:
+        """Turn to a view by its title; the view."""
         self.nav.value = next(n for n, view in enumerate(self.views) if view.title == title)
+        return self.view
+
+    def redraw(self, view: Any) -> None:
+        """Have a view show the latest look again: something in it was chosen."""
+        self._show(view, self.snapshot)
 
     @property
     def view(self) -> Any:
@@ -158,9 +170,10 @@ class ControlRoom:
 
 
 def _notebook() -> str:
-    """The notebook's name as the record has it."""
-    name = Path(os.environ.get("JPY_SESSION_NAME", "")).name
-    return f"notebook {name}" if name else "a kernel without a notebook"
+    """The notebook as the record names it."""
+    from athena.widgets.halt_button import notebook_name
+
+    return f"notebook {notebook_name()}" if notebook_name() else "a kernel without a notebook"
 
 
 def _all(widget: Any) -> list[Any]:

@@ -26,8 +26,8 @@ body[data-jp-theme-light=false] .athena-room .athena-danger{background:#a8202d}
 .athena-pane .athena-silent,.athena-trouble{background:var(--attention);color:#fff;font-weight:600;
 padding:.35rem .7rem;border-radius:4px;margin:0 0 .4rem}
 body[data-jp-theme-light=false] .athena-pane .athena-silent,body[data-jp-theme-light=false] .athena-trouble{color:#111}
-.athena-fallen-silent>div:last-child,.athena .athena-old{filter:grayscale(1);opacity:.62;background:repeating-linear-gradient(
--45deg,transparent 0 10px,rgba(125,135,148,.14) 10px 20px)}
+.athena-fallen-silent>div:last-child,.athena .athena-old{filter:grayscale(1);opacity:.62;
+background:repeating-linear-gradient(-45deg,transparent 0 10px,rgba(125,135,148,.14) 10px 20px)}
 .athena-head{border-left:6px solid var(--venue);padding:.1rem 0 .1rem .7rem}
 .athena-head .top{display:flex;flex-wrap:wrap;gap:.3rem .8rem;align-items:center}
 .athena-venue{background:var(--venue);color:#fff;font-weight:700;letter-spacing:.03em;padding:.1rem .55rem;
@@ -35,11 +35,11 @@ border-radius:3px}
 .venue-simulator{--venue:#2f6ea8}.venue-paper{--venue:#7a4a92}
 .venue-live{--venue:#b3202f}.venue-live .athena-venue{outline:2px dashed #fff;outline-offset:-4px;padding:.2rem .8rem}
 .athena-mode{color:var(--tone);font-size:1.35rem;font-weight:750;letter-spacing:.04em}
-.athena-tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.9rem,1fr));gap:.3rem;margin:.4rem 0}
+.athena-tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(7.1rem,1fr));gap:.3rem;margin:.4rem 0}
 .athena-tile{background:var(--jp-layout-color2,var(--raise));border-left:3px solid var(--tone,var(--line));
 padding:.22rem .5rem;border-radius:3px;min-width:0;overflow-wrap:anywhere}
 .athena-tile b{display:block;font-size:11.5px;font-weight:550;color:var(--soft)}
-.athena-tile .v{color:var(--tone,var(--ink));font-weight:650}.athena-tile .d{color:var(--soft);font-size:12px}
+.athena-tile .v{color:var(--tone,var(--ink));font-weight:650}.athena-tile .d{display:block;line-height:1.25;color:var(--soft);font-size:12px}
 .athena-tile svg{display:block;width:100%;height:26px;overflow:visible}
 .athena-halts{margin:.25rem 0;padding:0;list-style:none}
 .athena-halts li{border-left:3px solid var(--tone);padding:.08rem .5rem;margin:.15rem 0}

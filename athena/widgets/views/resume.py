@@ -70,7 +70,7 @@ class ResumeView:
 
     def _look_again(self) -> None:
         self._checked = (-1e9, "")
-        self.room._show(self, self.room.snapshot)
+        self.room.redraw(self)
 
     def _words(self, snapshot: Snapshot) -> str:
         at, words = self._checked
