@@ -619,6 +619,20 @@ COMMANDS = (
         ),
     ),
     Command(
+        "schedule",
+        SYSTEM,
+        "run the day's procedures at 8:00, 9:30 and 16:00 New York on trading days, and deliver messages",
+        "athena.ops.schedule:schedule",
+        (
+            option("--list", action="store_true", help="show the next runs, the last ones, and the calendars"),
+            option("--run", default="", metavar="NAME", help="run pre-market, market-open or post-market now"),
+            option("--once", action="store_true", help="run what is due, deliver what waits, and end; for cron"),
+            option(
+                "--print", choices=("systemd", "cron"), default="", help="units or crontab lines that do it instead"
+            ),
+        ),
+    ),
+    Command(
         "demo",
         SYSTEM,
         "a whole trading day in a minute and a half, with an incident",

@@ -84,7 +84,7 @@ class Schedule:
 
     pre_market: str = "08:00"
     market_open: str = "09:30"
-    post_market: str = "16:00"  # on an early close: at the close
+    post_market: str = "16:00"  # or later; on an early close as long after it
     catch_up_minutes: float = 90.0
     calendar_overrides: Path | None = None  # None: <home>/calendar.toml where it exists
 
@@ -147,6 +147,8 @@ def schedule(value: Any) -> Schedule:
             raise SettingsError(
                 f"schedule.{key} is '{getattr(made, key)}'; a time of day in New York is expected, such as 08:00."
             )
+    if made.post_market < "16:00":
+        raise SettingsError(f"schedule.post_market is '{made.post_market}', before the close at 16:00.")
     return made
 
 

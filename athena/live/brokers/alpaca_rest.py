@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote as url_quote
 
 from athena.config import Settings
 from athena.errors import AuthenticationFailed, BrokerError, BrokerUnavailable, OrderRejected
 from athena.live.brokers import alpaca_wire as wire
-from athena.live.brokers.alpaca_fields import Malformed, cut
+from athena.live.brokers.alpaca_fields import Malformed, cut, text
 from athena.live.brokers.alpaca_lanes import Lanes
 from athena.live.brokers.base import Asset, CancelResult, Rows, Timeframe, Unreadable
 from athena.live.brokers.http import READ_ATTEMPTS, Lane, ask
@@ -49,6 +49,11 @@ class AlpacaRest:
     async def get_clock(self) -> Clock:
         raw = await self._get("clock", "/clock")
         return self._parsed("clock", raw, lambda row: wire.clock(row, self.headroom.speed))
+
+    async def get_calendar(self, start: date, end: date) -> dict[date, tuple[str, str]]:
+        """The venue's own trading days from one date to another, with open and close as HH:MM in New York."""
+        query = {"start": start.isoformat(), "end": end.isoformat()}
+        return self._parsed("calendar", await self._get("calendar", "/calendar", query), _calendar)
 
     async def get_positions(self) -> Rows[Position]:
         return self._rows("positions", await self._get("positions", "/positions"), wire.position)
@@ -275,3 +280,9 @@ class AlpacaRest:
 
     def _note_answer(self, answered: bool, reason: str) -> None:
         self._rest_answers = answered
+
+
+def _calendar(raw: Any) -> dict[date, tuple[str, str]]:
+    if not isinstance(raw, list):
+        raise Malformed(f"a list is expected, not {cut(raw)}")
+    return {date.fromisoformat(text(row, "date")): (text(row, "open"), text(row, "close")) for row in raw}

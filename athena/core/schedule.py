@@ -1,0 +1,137 @@
+"""What is due when, and who does it: the day's three procedures, each claimed in the journal by one scheduler.
+
+Times are New York's on trading days. A run that was missed (the machine slept, nobody scheduled) is caught up while it
+still makes sense, else recorded as missed. A scheduler that dies in a run leaves a lease; after it the run is begun
+once more: the procedures repeat harmlessly, and what they tell people is told once.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from athena.config_tables import Schedule
+from athena.core.trading_days import TradingDay, TradingDays
+from athena.journal.codec import to_text
+from athena.journal.journal import Journal
+from athena.model import NEW_YORK, trading_date
+
+JOBS = ("pre_market", "market_open", "post_market")
+LEASE_SECONDS = 90.0
+ATTEMPTS_MAX = 2
+LOOK_BACK_DAYS = 7
+_USUAL_CLOSE = time(16, 0)
+
+
+@dataclass(frozen=True)
+class Due:
+    """One run that is to be: when, and until when beginning it still makes sense."""
+
+    job: str
+    trading_date: date
+    at: datetime
+    until: datetime
+    by_hand: str = ""  # who asked; such a run is one of its own, beside the day's
+
+    @property
+    def id(self) -> str:
+        own = f" by {self.by_hand} {self.at:%H:%M:%S.%f}" if self.by_hand else ""
+        return f"{self.job} {self.trading_date}{own}"
+
+
+def of_day(day: TradingDay, days: TradingDays, schedule: Schedule) -> list[Due]:
+    """The three runs of a trading day, aware New York times, in their order."""
+    catch_up = timedelta(minutes=schedule.catch_up_minutes)
+    early, opens = _at(day.date, schedule.pre_market), _at(day.date, schedule.market_open)
+    opens = max(opens, day.opens)
+    late = day.closes + (_at(day.date, schedule.post_market) - datetime.combine(day.date, _USUAL_CLOSE, NEW_YORK))
+    following = days.next(day.date)
+    rest = _at(following.date, schedule.pre_market) if following else late + timedelta(hours=16)
+    return [
+        Due("pre_market", day.date, early, min(early + catch_up, opens)),
+        Due("market_open", day.date, opens, min(opens + catch_up, day.closes)),
+        Due("post_market", day.date, late, rest),  # its steps take every day that is closed; it can wait over a weekend
+    ]
+
+
+def upcoming(days: TradingDays, schedule: Schedule, now: datetime, count: int) -> list[Due]:
+    """The next runs after `now`."""
+    found: list[Due] = []
+    day: TradingDay | None = days.on(trading_date(now)) or days.next(trading_date(now))
+    while day is not None and len(found) < count:
+        found += [due for due in of_day(day, days, schedule) if due.at > now]
+        day = days.next(day.date)
+    return found[:count]
+
+
+def begun(days: TradingDays, schedule: Schedule, now: datetime, since: datetime) -> Iterator[Due]:
+    """The runs whose time came between `since` and `now`, oldest first."""
+    first = max(trading_date(since), trading_date(now) - timedelta(days=LOOK_BACK_DAYS))
+    for ahead in range((trading_date(now) - first).days + 1):
+        day = days.on(first + timedelta(days=ahead))
+        if day is not None:
+            yield from (due for due in of_day(day, days, schedule) if since <= due.at <= now)
+
+
+def claim(journal: Journal, due: Due, machine_now: datetime) -> str | None:
+    """A token when this run is ours now; None when it is done, or another scheduler is at it."""
+    token = secrets.token_hex(8)
+    with journal.transaction() as tx:
+        row = tx.one("SELECT status, lease_until, attempts, claim FROM schedule_runs WHERE id = ?", (due.id,))
+        if row is not None:
+            if row["status"] != "running" or row["lease_until"] > to_text(machine_now):
+                return None
+            if row["attempts"] >= ATTEMPTS_MAX:
+                why = {"why": f"{row['attempts']} schedulers died in it", "next": f"athena schedule --run {due.job}"}
+                tx.append("schedule.finished", _facts(due) | {"claim": row["claim"], "status": "failed", "result": why})
+                return None
+        lease = machine_now + timedelta(seconds=LEASE_SECONDS)
+        tx.append("schedule.claimed", _facts(due) | {"claim": token, "lease_until": lease})
+    return token
+
+
+def renew(journal: Journal, due: Due, token: str, machine_now: datetime) -> None:
+    """Say that the run goes on."""
+    lease = machine_now + timedelta(seconds=LEASE_SECONDS)
+    journal.append("schedule.renewed", {"id": due.id, "claim": token, "lease_until": lease})
+
+
+def finish(journal: Journal, due: Due, token: str | None, status: str, result: Mapping[str, Any]) -> None:
+    """Record how a run ended: done, failed, or missed (which needs no claim)."""
+    journal.append("schedule.finished", _facts(due) | {"claim": token, "status": status, "result": dict(result)})
+
+
+def miss(journal: Journal, due: Due, why: str) -> bool:
+    """Record that a run's time passed; False when there is a row of it already."""
+    with journal.transaction() as tx:
+        if tx.one("SELECT 1 FROM schedule_runs WHERE id = ?", (due.id,)) is not None:
+            return False
+        tx.append("schedule.finished", _facts(due) | {"status": "missed", "result": {"why": why}})
+    return True
+
+
+def settled(journal: Journal, machine_now: datetime) -> tuple[set[str], datetime | None]:
+    """The runs that need no look (ended, or under way with a living lease), and the time of the first ever."""
+    rows = journal.query(
+        "SELECT id FROM schedule_runs WHERE status <> 'running' OR lease_until > ?", (to_text(machine_now),)
+    )
+    first = journal.one("SELECT MIN(due_at) AS at FROM schedule_runs")
+    at = first["at"] if first else None
+    return {row["id"] for row in rows}, None if at is None else datetime.fromisoformat(at)
+
+
+def known(journal: Journal, last: int = 10) -> list[dict[str, Any]]:
+    """The latest runs, newest first."""
+    rows = journal.query("SELECT * FROM schedule_runs ORDER BY due_at DESC, started_at DESC LIMIT ?", (last,))
+    return [dict(row) for row in rows]
+
+
+def _facts(due: Due) -> dict[str, Any]:
+    return {"id": due.id, "job": due.job, "trading_date": due.trading_date, "due_at": due.at}
+
+
+def _at(day: date, clock: str) -> datetime:
+    return datetime.combine(day, time.fromisoformat(clock), NEW_YORK)
