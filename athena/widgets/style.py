@@ -39,7 +39,8 @@ border-radius:3px}
 .athena-tile{background:var(--jp-layout-color2,var(--raise));border-left:3px solid var(--tone,var(--line));
 padding:.22rem .5rem;border-radius:3px;min-width:0;overflow-wrap:anywhere}
 .athena-tile b{display:block;font-size:11.5px;font-weight:550;color:var(--soft)}
-.athena-tile .v{color:var(--tone,var(--ink));font-weight:650}.athena-tile .d{display:block;line-height:1.25;color:var(--soft);font-size:12px}
+.athena-tile .v{color:var(--tone,var(--ink));font-weight:650}
+.athena-tile .d{display:block;line-height:1.25;color:var(--soft);font-size:12px}
 .athena-tile svg{display:block;width:100%;height:26px;overflow:visible}
 .athena-halts{margin:.25rem 0;padding:0;list-style:none}
 .athena-halts li{border-left:3px solid var(--tone);padding:.08rem .5rem;margin:.15rem 0}
@@ -52,6 +53,7 @@ max-height:15rem;overflow:auto}
 .athena-told p{margin:.1rem 0;max-width:none;overflow-wrap:anywhere}
 .athena-lines{margin:.2rem 0;padding:0;list-style:none}.athena-lines li{padding:.08rem 0;overflow-wrap:anywhere}
 .athena-lines b{color:var(--tone)}
+.athena-playbook-form label{display:inline-block;min-width:7rem}
 .athena-room code,.athena-room kbd{background:var(--jp-layout-color2,var(--raise));padding:0 .25rem;border-radius:3px;
 color:inherit}
 .athena-table .scroll{max-height:21rem;overflow:auto;margin:.2rem 0}
