@@ -3,6 +3,7 @@
 AthenaError                     exit 1
 ├── SettingsError               exit 2   a setting, option or parameter is wrong
 ├── JournalError                exit 3   the journal cannot be read or written
+│   ├── JournalMissing                   there is none here: a mistyped home or account, or it was deleted
 │   └── JournalCorrupt                   its hash chain or its pages are broken
 ├── GuardError                  exit 4   the guard could not do what was asked
 │   ├── ResumeRefused                    the checklist for resuming does not hold
@@ -48,6 +49,10 @@ class JournalError(AthenaError):
     """The journal cannot be opened, read or written."""
 
     exit_code = 3
+
+
+class JournalMissing(JournalError):
+    """There is no journal where one was looked for."""
 
 
 class JournalCorrupt(JournalError):

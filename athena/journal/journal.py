@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from athena.errors import JournalError
+from athena.errors import JournalError, JournalMissing
 from athena.journal import sqlite
 from athena.journal.chain import GENESIS, link
 from athena.journal.codec import encode, plain, to_text
@@ -64,7 +64,7 @@ class Journal:
         path = Path(path)
         if not path.exists():
             if read_only:
-                raise JournalError(f"there is no journal at {path}.", "Start athena engine, or athena demo.")
+                raise JournalMissing(f"there is no journal at {path}.", "Start athena engine, or athena demo.")
             from athena.journal.migrate import create
 
             create(path)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from athena.errors import AthenaError, GuardError, ResumeRefused
+from athena.errors import AthenaError, GuardError, JournalMissing, ResumeRefused
 from athena.live.guard_checklist import Ask, Line, shown
 from athena.live.guard_flag import GuardFlag, H, L, R, S, boottime_ns, new_nonce
 from athena.live.guard_rules import Halt, with_wait
@@ -46,10 +46,11 @@ class Resumed:
 
 def open_journal(path: Path, actor: str) -> Journal:
     """The existing journal; raises JournalError, and never makes one: a halt of nothing must not look like a halt."""
-    from athena.errors import JournalError
-
     if not path.exists():
-        raise JournalError(f"there is no journal at {path}.", "Check ATHENA_HOME and ATHENA_ACCOUNT.")
+        home = path.parent.parent
+        accounts = sorted(found.parent.name for found in home.glob(f"*/{path.name}"))
+        known = f"{home} has {', '.join(accounts)}" if accounts else f"nothing of Athena's is in {home}"
+        raise JournalMissing(f"there is no journal at {path}.", f"Check --home and --account: {known}.")
     from athena.journal.journal import Journal
 
     return Journal.open(path, actor)
@@ -72,11 +73,19 @@ def set_halt(
     except (AthenaError, OSError, ValueError, ImportError) as error:
         if everything:
             flag.halt(halt.nonce)
+            if isinstance(error, JournalMissing) and not flag.lease_seconds > 0:
+                raise GuardError(
+                    f"NO LIVE SYSTEM IS HERE, so nothing that runs elsewhere was stopped: {error.message}"
+                    " The flag of this home is set all the same.",
+                    error.hint,
+                ) from error
             raise GuardError(
                 f"Trading IS halted by the flag, but the halt could not be journaled: {error}",
                 "It holds until this machine restarts. Mend the journal, then halt again to record it.",
             ) from error
-        raise GuardError(f"{halt.where} is NOT halted: {error}", "Halt everything instead: athena halt.") from error
+        hint = error.hint if isinstance(error, JournalMissing) else "Halt everything instead: athena halt."
+        told = error.message if isinstance(error, JournalMissing) else str(error)
+        raise GuardError(f"{halt.where} is NOT halted: {told}", hint) from error
     if everything:
         flag.halt(halt.nonce)
     flag.announce_change()

@@ -6,7 +6,6 @@ Ages are seconds of machine time. A sign dated in the future proves nothing: som
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -130,6 +129,8 @@ def books(journal: Journal | Transaction) -> Books | None:
 
 def disk_free_megabytes(folder: Path) -> float:
     """Free space where the folder is, or would be."""
+    import shutil  # brings compressors that halting must not wait for
+
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free / 1e6

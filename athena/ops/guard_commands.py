@@ -58,6 +58,9 @@ def test_guards(settings: Settings, arguments: argparse.Namespace) -> int:
     return EXIT_CODES[Verdict.STOP] if failed else 0
 
 
+WIDE_COLUMNS = 150
+
+
 @dataclass(frozen=True)
 class ConfigLine:
     """One limit as it is set for one target: since when, by whom and why, how much is used, what is odd about it."""
@@ -191,18 +194,30 @@ def _show_config(lines: list[ConfigLine], settings: Settings) -> None:
     from rich.table import Table
 
     console, table = Console(highlight=False), Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("limit", "value", "default", "used", "left", "changed", "compares"):
-        table.add_column(heading, justify="right" if heading in {"value", "default", "used", "left"} else "left",
-                         no_wrap=heading == "limit", overflow="fold")  # fmt: skip
+    wide = console.width >= WIDE_COLUMNS
+    more = ("default", "changed", "compares") if wide else ()  # what a narrow terminal gets a line of its own for
+    for heading in ("limit", "value", "used", "left", *more):
+        right = heading in {"value", "default", "used", "left"}
+        table.add_column(heading, justify="right" if right else "left", no_wrap=heading == "limit", overflow="fold")
     for line in lines:
-        name = f"  {line.target.replace(':', ' ')}: {line.name}" if line.target else line.name
         value = f"[yellow]{line.value}[/]" if line.warning else line.value
         by = f"{line.changed_at[:16].replace('T', ' ')} by {line.changed_by}: {line.reason}" if line.version else ""
-        table.add_row(name, value, line.default, line.used, line.headroom, by, line.compares)
+        table.add_row(line.name, value, line.used, line.headroom, *((line.default, by, line.compares) if wide else ()))
+        if line.target:
+            table.add_row(f"[dim]  of {line.target.replace(':', ' ')} alone[/]")
+    told = [] if wide else [(x, f"{x.changed_at[:10]} by {x.changed_by}: {x.reason}") for x in lines if x.version]
     warned = [line for line in lines if line.warning]
     verdict = "[yellow bold]ATTENTION[/]" if warned else "[green bold]OK[/]"
     counts = f"{len(LIMITS)} limits, {len(lines) - len(LIMITS)} overrides, {sum(1 for x in lines if x.version)} set"
     console.print(f"{verdict} {settings.account_name}: {counts}, {len(warned)} warnings")
     for line in warned:
-        console.print(f"[yellow]warning[/] {line.name} {line.target}: {line.warning}")
+        console.print(f"[yellow]warning[/] {line.name}{_of(line)}: {line.warning}")
     console.print(table)
+    for line, by in told:
+        console.print(f"[bold]{line.name}{_of(line)}[/] (default {line.default}) {by}", markup=True)
+    if not wide:
+        console.print("What each compares: athena review-guard-config --json, or a terminal of 150 columns.")
+
+
+def _of(line: ConfigLine) -> str:
+    return f" of {line.target.replace(':', ' ')}" if line.target else ""

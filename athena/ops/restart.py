@@ -262,7 +262,8 @@ class Restart:
         for row in self._shrunk():
             was = decode(str(row["reason"]).removeprefix(f"{OWNER}: was "))
             value = LIMITS[row["name"]].high if was is None else was  # unset again is as wide as it goes
-            name, target, why = row["name"], row["target"], "gradual restart: as before"
+            name, target = row["name"], row["target"]
+            why = f"gradual restart: as before{', no limit of its own' if was is None else ''}"
             self._ask_or(partial(self._guard.set_limit, name, value, target=target, reason=why))
 
     def _shrunk(self) -> list[Any]:
@@ -273,5 +274,5 @@ class Restart:
             "reconcile": "nothing trades",
             "exits": "positions may only become smaller",
             "one": f"only {self._first or 'no strategy'}, at {self._fraction:.0%} of its limits",
-            "full": "nothing",
+            "full": "nothing is restricted any more",
         }[self.stage]

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pytest
 from athena.config import Settings
 from athena.errors import GuardError, ResumeRefused
 from athena.live.execution_guard import ExecutionGuard
-from athena.live.guard_flag import GuardFlag, S, boottime_ns
+from athena.live.guard_flag import GuardFlag, H, S, boottime_ns
 from athena.live.verdict import Approved
 from athena.model import BrokerState, Mode, Origin, Scope, Side
 from tests.guard.conftest import NOON, Filled, heard, intent, reconciled, until
@@ -325,6 +326,20 @@ def test_halt_with_a_broken_journal_sets_the_flag_and_says_so(
     assert damage == "corrupt" or not settings.journal_path.exists()
     with pytest.raises(GuardError, match="NOT halted"):
         handle.halt("help", scope=Scope.SYMBOL, target="AAPL")
+
+
+def test_a_halt_under_a_mistyped_home_says_that_nothing_lives_there(
+    settings: Settings, handle: ExecutionGuard, tmp_path: Path
+) -> None:
+    """The flag of that place is set; the message says that nothing was stopped, and which accounts the home has."""
+    mistyped = ExecutionGuard(replace(settings, account="simulatr"))
+    for scope, target, told in ((Scope.GLOBAL, "", "NO LIVE SYSTEM IS HERE"), (Scope.SYMBOL, "AAPL", "NOT halted")):
+        with pytest.raises(GuardError, match=told) as raised:
+            mistyped.halt("help", scope=scope, target=target)
+        assert settings.account_name in raised.value.hint
+    assert mistyped.flag.words[H] != 0
+    assert not mistyped.settings.journal_path.exists()
+    mistyped.close()
 
 
 HALT = """
