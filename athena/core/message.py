@@ -144,7 +144,8 @@ def _block(message: Message, said: list[str]) -> str:
 
 def _alone(message: Message, said: list[str]) -> str:
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"></head><body style="margin:0;padding:16px;'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"></head><body style="margin:0;padding:16px;'
         f'font-family:system-ui,sans-serif;font-size:14px;line-height:1.45">{_block(message, said)}</body></html>'
     )
 

@@ -92,7 +92,7 @@ def notify(
         raise SettingsError("a message needs a title.")
     environment = os.environ if environment is None else environment
     if run is not None:
-        body, page, mail = "\n".join(filter(None, (body, _verdict(run)))), page or run.html, mail or run.email
+        body, page, mail = "\n\n".join(filter(None, (_verdict(run), body))), page or run.html, mail or run.email
     body = body if len(body) <= BODY_MAX else body[: BODY_MAX - 1] + "…"
     files = {name: str(Path(path).resolve()) if path else "" for name, path in (("page", page), ("mail", mail))}
     chosen = settings.notifications.channels(severity)

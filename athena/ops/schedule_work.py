@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from athena.config import Settings
+from athena.core.message import link
 from athena.core.notifications import notify
 from athena.core.schedule import Due
 from athena.journal.journal import Journal
@@ -65,7 +66,8 @@ def _after_close(settings: Settings, journal: Journal, due: Due) -> dict[str, An
     others = [name for name in after_close.STEPS if name != "report"]
     steps = list(after_close.run(settings, who=WHO, why=_why(due), only=others))
     checklist = _render(settings, "post_market", due)
-    lines = [f"Checklist {checklist.verdict}: {checklist.html}", *map(str, steps)]
+    lines = [f"· {one.state} {one.step}: {one.told}" for one in steps]
+    lines.append(f"· Checklist {checklist.verdict}: {link(str(checklist.html), settings)}")
     result = _tell(settings, journal, due, report, "\n".join(lines))
     failed = [one.step for one in steps if one.state is after_close.State.FAILED]
     if failed or not checklist.succeeded:
