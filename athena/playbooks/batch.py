@@ -10,7 +10,7 @@ from pathlib import Path
 
 from athena.config import Settings
 from athena.errors import AthenaError
-from athena.playbooks import runner
+from athena.playbooks import runner, workers
 from athena.playbooks.playbook import Playbook
 
 Progress = Callable[[str, int, int, str], None]
@@ -72,5 +72,5 @@ def render_all(
         return list(pool.map(one, (playbook for playbook in playbooks if playbook.reads_only)))
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        runner.end_all()
+        workers.end_all()
         raise

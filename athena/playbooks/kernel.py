@@ -21,6 +21,9 @@ def main() -> None:
     import plotly.graph_objects  # noqa: F401
     from ipykernel.kernelapp import IPKernelApp
 
+    import athena.playbooks.books.slippage_analysis
+    import athena.playbooks.books.trading_halt  # noqa: F401 (with these two, most of what any playbook imports)
+
     IPKernelApp.launch_instance()
 
 

@@ -9,13 +9,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -23,13 +19,10 @@ from typing import Any
 
 from athena.config import Settings
 from athena.errors import PlaybookError, SettingsError
-from athena.playbooks import chromium, mail, manifest, pages, parameters, publish, secrets
+from athena.playbooks import chromium, mail, manifest, pages, parameters, publish, secrets, workers
 from athena.playbooks.playbook import Playbook
 from athena.playbooks.registry import find
-
-Progress = Callable[[int, int, str], None]
-_workers: set[subprocess.Popen[bytes]] = set()  # of the runs under way in this process
-GRACE_SECONDS = 60.0  # for starting, and for the export, beside the cells' own time
+from athena.playbooks.workers import Progress, Worker
 
 
 @dataclass(frozen=True)
@@ -75,13 +68,15 @@ def run_playbook(
     single_file: bool = False,
     pdf: bool = False,
     email: bool = False,
+    worker: Worker | None = None,
 ) -> PlaybookRun:
     """Run a playbook, publish it under `reports`, and return what it came to; a failed run is returned, not raised.
 
     Raises SettingsError on an unknown playbook or parameter, a wrong value, or an empty who or why, before anything
     runs; PlaybookError where `reports` cannot be written. `progress(cell, cells, label)` is called as it goes.
     Pages share the script in `reports/assets/`; `single_file` puts it into the page, for sending. `pdf` and `email`
-    add a PDF (refused at once where Chromium is not installed) and an `.eml` with tables and images.
+    add a PDF (refused at once where Chromium is not installed) and an `.eml` with tables and images. `worker` is one
+    from `reserve`, used where it is fit; it has its environment already.
     """
     playbook = name if isinstance(name, Playbook) else find(name)
     values = parameters.check(playbook.parameters, given or {})
@@ -105,37 +100,58 @@ def run_playbook(
             f"reports cannot be written to {reports}: {error.strerror}.", "Free or mend the disk."
         ) from error
     try:
-        passed = secrets.clean_environment(surroundings) | _system(settings, reports)
-        outcome = _work(playbook, values, folder, passed, progress)
+        if worker is None or not worker.fit:
+            worker = reserve(settings, reports, surroundings)
+        pages.prepare()  # while the worker starts, this process only waits
+        order = {
+            "notebook": str(playbook.path),
+            "parameters": dict(values),
+            "folder": str(folder),
+            "output": f"{playbook.name}.ipynb",
+            "cell_timeout_seconds": playbook.cell_timeout_seconds,
+        }
+        outcome = workers.work(worker, order, progress)
         seconds = time.perf_counter() - begun
         struck = secrets.secret_values(surroundings, () if settings.venue == "simulator" else (settings.secret_key,))
         record = manifest.build(playbook, values, outcome, who, why, sequence, started_at, seconds, settings.contacts)
         files = publish.publish(folder, reports, record, secrets=struck, single_file=single_file)
-        files |= _extras(folder, reports, files, struck, pdf=pdf, email=email)
+        _extras(folder, reports, files, struck, pdf=pdf, email=email)
     except OSError as error:
         raise PlaybookError(
             f"the report cannot be written: {error}.", "Free or mend the disk, then run again."
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    clean = json.loads(files["json"].read_text(encoding="utf-8"))
+    return published(files["json"], time.perf_counter() - begun)
+
+
+def published(result: Path, seconds: float) -> PlaybookRun:
+    """A run as it was published, read from its result file."""
+    clean = json.loads(result.read_text(encoding="utf-8"))
+    beside = {suffix: result.with_suffix(f".{suffix}") for suffix in ("ipynb", "html", "pdf", "eml")}
     return PlaybookRun(
-        name=playbook.name,
+        name=clean["playbook"],
         verdict=clean["verdict"],
         reason=clean["reason"],
         action=clean["action"],
         succeeded=clean["run"]["succeeded"],
         trading_date=date.fromisoformat(clean["trading_date"]),
-        notebook=files["ipynb"],
-        html=files["html"],
-        result=files["json"],
-        seconds=time.perf_counter() - begun,
+        notebook=beside["ipynb"],
+        html=beside["html"],
+        result=result,
+        seconds=seconds,
         error=clean["run"]["error"]["message"] if clean["run"]["error"] else "",
         numbers=clean["numbers"],
         changed=(clean["changes"] or {}).get("words", ""),
-        pdf=files.get("pdf"),
-        email=files.get("eml"),
+        pdf=beside["pdf"] if beside["pdf"].exists() else None,
+        email=beside["eml"] if beside["eml"].exists() else None,
     )
+
+
+def reserve(settings: Settings, reports: Path, environment: Mapping[str, str] | None = None) -> Worker:
+    """A worker of this live system, started and waiting, for one run soon; `end()` it where none comes."""
+    surroundings = os.environ if environment is None else environment
+    return workers.start(secrets.clean_environment(surroundings) | _system(settings, reports))
 
 
 def _extras(
@@ -168,83 +184,3 @@ def _system(settings: Settings, reports: Path) -> dict[str, str]:
     if settings.venue == "simulator":  # its address is loopback's, and no secret
         named["SIMULATOR_URL"] = settings.simulator_url
     return {f"ATHENA_{name}": str(value) for name, value in named.items()}
-
-
-def _work(
-    playbook: Playbook,
-    values: Mapping[str, parameters.Value],
-    folder: Path,
-    environment: Mapping[str, str],
-    progress: Progress | None,
-) -> dict[str, Any]:
-    """Runs the worker to its end or its time limit and returns the outcome, one for its own death included."""
-    order = {
-        "notebook": str(playbook.path),
-        "parameters": dict(values),
-        "folder": str(folder),
-        "output": f"{playbook.name}.ipynb",
-        "cell_timeout_seconds": playbook.cell_timeout_seconds,
-    }
-    (folder / "order.json").write_text(json.dumps(order), encoding="utf-8")
-    limit = playbook.cell_timeout_seconds * 2 + GRACE_SECONDS
-    command = [sys.executable, "-m", "athena.playbooks.worker", str(folder / "order.json")]
-    with (folder / "stderr.txt").open("wb") as stderr:
-        worker = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            env=dict(environment),
-            start_new_session=True,
-        )
-    _workers.add(worker)
-    ended = threading.Timer(limit, _kill, (worker,))
-    ended.daemon = True
-    ended.start()
-    pages.prepare()  # while the worker works, this process only waits
-    begun = time.monotonic()
-    last: list[Any] = [0, 0, ""]
-    try:
-        for line in worker.stdout or ():
-            if line.startswith(b'{"progress"'):
-                last = json.loads(line)["progress"]
-                if progress:
-                    progress(*last)
-        code = worker.wait()
-    finally:
-        ended.cancel()
-        _kill(worker)
-        _workers.discard(worker)
-    try:
-        found: dict[str, Any] = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
-        return found
-    except (OSError, ValueError):
-        words = (folder / "stderr.txt").read_text(encoding="utf-8", errors="replace").strip()[-2000:]
-        late = time.monotonic() - begun >= limit
-        message = (
-            f"the run took longer than {limit:.0f} s"
-            if late
-            else f"the run's process died ({_death(code)}) at cell {last[0]}"
-        )
-        error = {"kind": "WorkerDied", "message": message, "cell": None, "source": str(last[2]), "traceback": [words]}
-        return {"error": error, "result": None, "figures": 0, "seconds": {}}
-
-
-def end_all() -> None:
-    """Ends the runs under way in this process: an interrupt should not leave kernels behind."""
-    for worker in tuple(_workers):
-        _kill(worker)
-
-
-def _kill(worker: subprocess.Popen[bytes]) -> None:
-    """Ends the worker and what it started; its kernel notices its parent's end by itself."""
-    if worker.poll() is None:
-        try:
-            os.killpg(worker.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it ended between the two lines
-        worker.wait()
-
-
-def _death(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit {code}"

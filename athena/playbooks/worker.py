@@ -1,7 +1,8 @@
-"""One headless run in a process of its own: `python -m athena.playbooks.worker ORDER.json`.
+"""One headless run in a process of its own: `python -m athena.playbooks.worker`, the order's path on its input.
 
-Executes the notebook, finds its result, exports its outputs as HTML, and writes `outcome.json`. It has no secrets,
-publishes nothing, and judges only what happened: exception, exit, missing result.
+It starts its kernel and imports what it needs, then waits for the order. Executes the notebook, finds its result,
+exports its outputs as HTML, and writes `outcome.json`. It has no secrets, publishes nothing, and judges only what
+happened: exception, exit, missing result.
 """
 
 from __future__ import annotations
@@ -20,11 +21,33 @@ RESULT = "application/vnd.athena.result+json"  # athena.playbooks.record.MIMETYP
 ERROR_TAG = "papermill-error-cell-tag"
 
 
-def main(order_path: str) -> None:
-    """Runs the order; the outcome says whether it succeeded, so that the exit code is only for dying."""
-    order = json.loads(Path(order_path).read_text(encoding="utf-8"))
+def main() -> None:
+    """Prepares, waits for an order and runs it; without one (whoever started it is gone) it ends.
+
+    The outcome says whether the run succeeded, so that the exit code is only for dying.
+    """
+    from jupyter_core.utils import run_sync
+
+    from athena.playbooks.engine import start_kernel
+    from athena.playbooks.kernel import block_slow_imports
+
+    block_slow_imports()
+    sockets = Path(tempfile.mkdtemp(prefix="ath-"))  # short: a socket's path holds 107 bytes
+    try:
+        kernel = start_kernel(sockets, dict(os.environ))
+        threading.Thread(target=_prepare, daemon=True).start()
+        order_path = sys.stdin.readline().strip()
+        if order_path:
+            _run(json.loads(Path(order_path).read_text(encoding="utf-8")), kernel)
+        else:
+            run_sync(kernel.shutdown_kernel)(now=True)
+    finally:
+        shutil.rmtree(sockets, ignore_errors=True)
+
+
+def _run(order: dict[str, Any], kernel: Any) -> None:
     folder = Path(order["folder"])
-    notebook, error, seconds = execute(order, folder)
+    notebook, error, seconds = execute(order, folder, kernel)
     result, figures, body = None, 0, ""
     if notebook is not None:
         result = find_result(notebook)
@@ -39,56 +62,48 @@ def main(order_path: str) -> None:
     (folder / "outcome.json").write_text(json.dumps(outcome), encoding="utf-8")
 
 
-def execute(order: dict[str, Any], folder: Path) -> tuple[Any, dict[str, Any] | None, dict[str, float]]:
+def execute(order: dict[str, Any], folder: Path, kernel: Any) -> tuple[Any, dict[str, Any] | None, dict[str, float]]:
     """The executed notebook, what went wrong if anything did, and how long it took; the notebook is kept either way."""
-    from athena.playbooks.engine import NAME, register, start_kernel
-    from athena.playbooks.kernel import block_slow_imports
+    from athena.playbooks.engine import NAME, register
 
-    block_slow_imports()
-    begun = time.perf_counter()
-    sockets = Path(tempfile.mkdtemp(prefix="ath-"))  # short: a socket's path holds 107 bytes
-    output = folder / order["output"]
+    begun, output = time.perf_counter(), folder / order["output"]
+    reached = register(kernel, _tell)
+    import nbformat
+    from papermill.exceptions import PapermillExecutionError
+    from papermill.execute import execute_notebook
+
+    started = time.perf_counter()
+    error = None
     try:
-        kernel = start_kernel(sockets, dict(os.environ))
-        reached = register(kernel, _tell)
-        import nbformat
-        from papermill.exceptions import PapermillExecutionError
-        from papermill.execute import execute_notebook
-
-        started = time.perf_counter()
-        threading.Thread(target=_prepare_export, daemon=True).start()  # while the kernel works, this process only waits
-        error = None
-        try:
-            execute_notebook(
-                order["notebook"],
-                str(output),
-                parameters=order["parameters"],
-                engine_name=NAME,
-                kernel_name=NAME,
-                language="python",
-                progress_bar=False,
-                request_save_on_cell_execute=True,  # what a dead kernel had shown is kept
-                start_timeout=60,
-                execution_timeout=order["cell_timeout_seconds"],
-            )
-        except PapermillExecutionError as failure:
-            error = _error(failure.ename, failure.evalue, reached["cell"], failure.traceback)
-        except Exception as failure:  # a dead kernel, a timeout: whatever stopped the run is its outcome
-            error = _error(type(failure).__name__, str(failure), reached["cell"], [])
-        seconds = {"start": started - begun, "execute": time.perf_counter() - started}
-        read: Any = nbformat.read
-        notebook = read(output, as_version=4) if output.exists() else None
-        if error and error["cell"] is not None and notebook is not None:
-            code = [cell for cell in notebook.cells if ERROR_TAG not in cell.metadata.get("tags", [])]
-            error["source"] = code[error["cell"]].source if 0 <= error["cell"] < len(code) else ""
-        return notebook, error, seconds
-    finally:
-        shutil.rmtree(sockets, ignore_errors=True)
+        execute_notebook(
+            order["notebook"],
+            str(output),
+            parameters=order["parameters"],
+            engine_name=NAME,
+            kernel_name=NAME,
+            language="python",
+            progress_bar=False,
+            request_save_on_cell_execute=True,  # what a dead kernel had shown is kept
+            start_timeout=60,
+            execution_timeout=order["cell_timeout_seconds"],
+        )
+    except PapermillExecutionError as failure:
+        error = _error(failure.ename, failure.evalue, reached["cell"], failure.traceback)
+    except Exception as failure:  # a dead kernel, a timeout: whatever stopped the run is its outcome
+        error = _error(type(failure).__name__, str(failure), reached["cell"], [])
+    seconds = {"start": started - begun, "execute": time.perf_counter() - started}
+    read: Any = nbformat.read
+    notebook = read(output, as_version=4) if output.exists() else None
+    if error and error["cell"] is not None and notebook is not None:
+        code = [cell for cell in notebook.cells if ERROR_TAG not in cell.metadata.get("tags", [])]
+        error["source"] = code[error["cell"]].source if 0 <= error["cell"] < len(code) else ""
+    return notebook, error, seconds
 
 
-def _prepare_export() -> None:
-    """Imports what the export needs."""
+def _prepare() -> None:
+    """Imports what running and exporting need, while nothing else is to be done."""
     import nbconvert  # noqa: F401
+    import papermill.execute  # noqa: F401
 
 
 def _error(kind: str, message: str, cell: int | None, traceback: list[str]) -> dict[str, Any]:
@@ -126,4 +141,4 @@ def _tell(cell: int, total: int, label: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()
