@@ -58,6 +58,9 @@ class Settings:
     notifications: tables.Notifications = tables.NO_NOTIFICATIONS
     schedule: tables.Schedule = tables.USUAL_SCHEDULE
     prometheus_url: str = "http://127.0.0.1:9090"
+    alertmanager_url: str = "http://127.0.0.1:9093"
+    alerts_port: int = 8095  # where athena alerts serve listens for Alertmanager, on loopback
+    heartbeat_url: str = field(default="", repr=False)  # outside; it misses the Watchdog when alerting is broken
 
     @property
     def account_name(self) -> str:
@@ -124,7 +127,7 @@ def _user() -> str:
 
 
 _NAMES = {f.name for f in fields(Settings)}
-_NUMBERS = {"metrics_port": int, "connect_timeout_seconds": float, "read_timeout_seconds": float}
+_NUMBERS = {"metrics_port": int, "alerts_port": int, "connect_timeout_seconds": float, "read_timeout_seconds": float}
 _NUMBERS |= {"disconnect_halt_seconds": float, "snapshot_minutes": float, "snapshots_keep": int}
 _TABLES = {"contacts": tables.contacts, "notifications": tables.notifications, "schedule": tables.schedule}
 _ELSEWHERE = ("smtp_password", "apprise_")  # variables that are read where they are used, and kept nowhere
@@ -202,8 +205,10 @@ def _convert(key: str, value: Any) -> Any:
         raise SettingsError(f"account is '{value}'; use letters, digits, - and _.")
     if key == "simulator_url":
         return _loopback_url(str(value))
-    if key == "prometheus_url":
+    if key in {"prometheus_url", "alertmanager_url"}:
         return _server_url(key, str(value))
+    if key == "heartbeat_url":
+        return _heartbeat_url(str(value))
     if key in _TABLES:
         return _TABLES[key](value)
     if key == "symbols":
@@ -217,7 +222,7 @@ def _convert(key: str, value: Any) -> Any:
             number = _NUMBERS[key](value)
         except (TypeError, ValueError):
             raise SettingsError(f"{key} is '{value}'; a number is expected.") from None
-        if key == "metrics_port":
+        if key in {"metrics_port", "alerts_port"}:
             if not 0 <= number <= 65535:
                 raise SettingsError(f"{key} is {value}; a port is a number from 1 to 65535, 0 takes a free one.")
         elif not 0 < number < 1e6:
@@ -268,6 +273,14 @@ def _server_url(key: str, value: str) -> str:
     if not right or parts.username or parts.password or parts.query:
         raise SettingsError(f"{key} is not an address without a password in it.", "For example http://127.0.0.1:9090.")
     return value.rstrip("/")
+
+
+def _heartbeat_url(value: str) -> str:
+    """Its path is mostly a secret, so it is not repeated; a query is allowed."""
+    parts = urlsplit(value)
+    if value and (parts.scheme not in {"http", "https"} or not parts.hostname or set(value) & set("\"'\n\r ")):
+        raise SettingsError("heartbeat_url is no address.", "For example https://hc.example/ping/UUID; empty: none.")
+    return value
 
 
 def _strategy(table: Any) -> StrategySettings:

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -69,6 +69,7 @@ def run_playbook(
     pdf: bool = False,
     email: bool = False,
     worker: Worker | None = None,
+    told: Callable[[PlaybookRun], None] | None = None,
 ) -> PlaybookRun:
     """Run a playbook, publish it under `reports`, and return what it came to; a failed run is returned, not raised.
 
@@ -76,7 +77,8 @@ def run_playbook(
     runs; PlaybookError where `reports` cannot be written. `progress(cell, cells, label)` is called as it goes.
     Pages share the script in `reports/assets/`; `single_file` puts it into the page, for sending. `pdf` and `email`
     add a PDF (refused at once where Chromium is not installed) and an `.eml` with tables and images. `worker` is one
-    from `reserve`, used where it is fit; it has its environment already.
+    from `reserve`, used where it is fit; it has its environment already. `told` is called once the page is published,
+    before PDF and e-mail are made.
     """
     playbook = name if isinstance(name, Playbook) else find(name)
     values = parameters.check(playbook.parameters, given or {})
@@ -115,6 +117,8 @@ def run_playbook(
         struck = secrets.secret_values(surroundings, () if settings.venue == "simulator" else (settings.secret_key,))
         record = manifest.build(playbook, values, outcome, who, why, sequence, started_at, seconds, settings.contacts)
         files = publish.publish(folder, reports, record, secrets=struck, single_file=single_file)
+        if told is not None:
+            told(published(files["json"], time.perf_counter() - begun))
         _extras(folder, reports, files, struck, pdf=pdf, email=email)
     except OSError as error:
         raise PlaybookError(

@@ -1,0 +1,102 @@
+"""Alertmanager's webhook body (version 4) as events for the journal: checked, cut to size, its text made harmless.
+
+Fields that are not known here are left alone, so that a newer Alertmanager is understood. Text keeps its words: what
+shows it escapes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from datetime import datetime
+from typing import Any
+
+from athena.journal.codec import to_text
+from athena.ops.alert_rules import request
+
+SIZE_MAX = 1_000_000  # bytes
+ALERTS_MAX = 1_000  # of one delivery; Alertmanager says how many more there were
+LABELS_MAX = 64
+LABEL_MAX, ANNOTATION_MAX = 200, 1_000  # characters; what is longer is cut
+_FINGERPRINT = re.compile(r"[0-9A-Za-z]{1,64}")
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}")
+_SEVERITIES = ("critical", "warning", "info", "none")
+
+
+class NotAPayload(ValueError):
+    """The body is not what Alertmanager sends; the message says where."""
+
+
+def read(body: bytes) -> list[dict[str, Any]]:
+    """The payloads of `alert.received`, one an alert. Raises NotAPayload."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        raise NotAPayload("the body is not JSON") from None
+    if not isinstance(found, dict):
+        raise NotAPayload("the body is not an object")
+    if found.get("version") != "4":
+        raise NotAPayload("version is not '4'")
+    alerts = found.get("alerts")
+    if not isinstance(alerts, list) or not alerts:
+        raise NotAPayload("alerts is not a list of alerts")
+    if len(alerts) > ALERTS_MAX:
+        raise NotAPayload(f"it has {len(alerts)} alerts; {ALERTS_MAX} is the most")
+    return [_alert(f"alerts[{index}]", alert) for index, alert in enumerate(alerts)]
+
+
+def _alert(where: str, found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise NotAPayload(f"{where} is not an object")
+    status, fingerprint = found.get("status"), found.get("fingerprint")
+    if status not in ("firing", "resolved"):
+        raise NotAPayload(f"{where}.status is neither firing nor resolved")
+    if not isinstance(fingerprint, str) or not _FINGERPRINT.fullmatch(fingerprint):
+        raise NotAPayload(f"{where}.fingerprint is no fingerprint")
+    labels = _texts(f"{where}.labels", found.get("labels"), LABEL_MAX)
+    annotations = _texts(f"{where}.annotations", found.get("annotations") or {}, ANNOTATION_MAX)
+    if not labels.get("alertname"):
+        raise NotAPayload(f"{where}.labels has no alertname")
+    starts_at = _moment(f"{where}.startsAt", found.get("startsAt"))
+    asked = request(labels)
+    severity = labels.get("severity", "")
+    return {
+        "id": hashlib.sha256(f"{fingerprint} {starts_at}".encode()).hexdigest()[:24],
+        "status": status,
+        "name": labels["alertname"],
+        "severity": severity if severity in _SEVERITIES else "warning",
+        "labels": labels,
+        "annotations": annotations,
+        "starts_at": starts_at,
+        "ends_at": _moment(f"{where}.endsAt", found.get("endsAt")) if status == "resolved" else None,
+        "playbook": asked.playbook,
+        "parameters": dict(asked.parameters),
+        "action": asked.action,
+        "problem": asked.problem,
+        "drill": labels.get("drill") == "true",
+    }
+
+
+def _texts(where: str, found: Any, longest: int) -> dict[str, str]:
+    if not isinstance(found, dict) or len(found) > LABELS_MAX:
+        raise NotAPayload(f"{where} is not a table of at most {LABELS_MAX} texts")
+    for name, value in found.items():
+        if not _NAME.fullmatch(name) or not isinstance(value, str):
+            raise NotAPayload(f"{where} has a name or a value that is none")
+    return {name: clean(value, longest) for name, value in found.items()}
+
+
+def clean(text: str, longest: int) -> str:
+    """One line without control, format and surrogate characters, cut with an ellipsis."""
+    flat = "".join(" " if unicodedata.category(c)[0] == "C" else c for c in text[: longest * 2])
+    flat = " ".join(flat.split())
+    return flat if len(flat) <= longest and len(text) <= longest * 2 else flat[: longest - 1] + "…"
+
+
+def _moment(where: str, found: Any) -> str:
+    try:
+        return to_text(datetime.fromisoformat(found))
+    except (TypeError, ValueError, OverflowError):
+        raise NotAPayload(f"{where} is no moment with a time zone") from None

@@ -1,0 +1,124 @@
+"""The webhook: takes Alertmanager's deliveries on loopback and answers 2xx only once they are in the journal.
+
+POST /alerts (bearer token) · GET /runbook · GET /-/healthy
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from athena.config import Settings
+from athena.core.notifications import notify
+from athena.errors import AthenaError, JournalError
+from athena.journal.journal import Journal
+from athena.live.loopback import LoopbackServer, Page
+from athena.ops.alert_payload import SIZE_MAX, NotAPayload, read
+from athena.ops.alert_rules import folder
+
+log = logging.getLogger("athena.alerts")
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+class AlertServer(LoopbackServer):
+    """The webhook on a loopback port (0: a free one), from `with` on. `arrived` is called when something new is in."""
+
+    def __init__(self, settings: Settings, journal: Journal, token: str, arrived: Callable[[], None]) -> None:
+        self.settings, self.journal, self.arrived = settings, journal, arrived
+        self.expected = f"Bearer {token}".encode()
+        self.problem: Callable[[], str] = lambda: ""
+        self._telling = threading.Lock()
+        super().__init__(settings.alerts_port, _Webhook)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def take(self, alerts: list[dict[str, Any]]) -> int:
+        """Journal what is new of a delivery, in one transaction; how much that was. Raises JournalError."""
+        try:
+            new = persist(self.journal, alerts)
+        except JournalError as error:
+            threading.Thread(target=self._tell_unrecorded, args=(alerts, error), daemon=True).start()
+            raise
+        if new:
+            self.arrived()
+        return new
+
+    def _tell_unrecorded(self, alerts: list[dict[str, Any]], error: JournalError) -> None:
+        """A critical alert that cannot be journaled is told at once, past the journal; its page comes when it can."""
+        with self._telling:
+            for alert in alerts:
+                if alert["severity"] != "critical" or alert["status"] != "firing":
+                    continue
+                with suppress(AthenaError):
+                    notify(
+                        self.settings, severity="critical",
+                        title=f"{alert['name']}: {alert['annotations'].get('summary', 'it fires')}",
+                        body=f"It could not be recorded, and is assessed once it can be: {error.message}",
+                        dedup_key=f"alert {alert['id']} unrecorded",
+                    )  # fmt: skip
+
+
+def persist(journal: Journal, alerts: list[dict[str, Any]]) -> int:
+    """Append `alert.received` for each that was not told before: an alert is its fingerprint, start and status."""
+    new = 0
+    with journal.transaction() as tx:
+        for alert in alerts:
+            known = tx.one("SELECT resolved_at FROM alerts WHERE id = ?", (alert["id"],))
+            if known is not None and (alert["status"] == "firing" or known["resolved_at"]):
+                continue
+            tx.append("alert.received", alert)
+            new += 1
+    return new
+
+
+class _Webhook(Page):
+    server: AlertServer
+
+    def do_GET(self) -> None:
+        if not self.ours:
+            return
+        match self.path.partition("?")[0]:
+            case "/runbook":
+                page = folder().joinpath("runbook.html").read_bytes()
+                self.answer(200, page, "text/html; charset=utf-8", Content_Security_Policy=_POLICY)
+            case "/-/healthy":
+                problem = self.server.problem()
+                self.answer(503 if problem else 200, f"{problem or 'healthy'}\n")
+            case _:
+                self.answer(404, "there are /runbook and /-/healthy, and POST /alerts\n")
+
+    def do_POST(self) -> None:
+        if not self.ours:
+            return
+        status, words = self._post()
+        self.close_connection = status != 200  # what is left of a refused body is not read
+        self.answer(status, f"{words}\n")
+
+    def _post(self) -> tuple[int, str]:
+        if self.path != "/alerts":
+            return 404, "alerts go to /alerts"
+        if not hmac.compare_digest((self.headers.get("Authorization") or "").encode(), self.server.expected):
+            return 401, "the bearer token is missing or wrong"
+        length = self.headers.get("Content-Length") or ""
+        if not length.isdecimal() or len(length) > 12:
+            return 411, "say the length of the body"
+        if int(length) > SIZE_MAX:
+            return 413, f"{SIZE_MAX} bytes is the most"
+        try:
+            alerts = read(self.rfile.read(int(length)))
+        except NotAPayload as error:
+            log.warning("a delivery was refused: %s", error)
+            return 400, str(error)
+        except TimeoutError:
+            return 408, "the body did not come"
+        try:
+            return 200, f"{self.server.take(alerts)} new of {len(alerts)}"
+        except JournalError as error:
+            log.error("a delivery was not taken: %s", error.message)
+            return 503, "the journal cannot be written; send it again"

@@ -1,0 +1,209 @@
+"""What is done about an alert: halt if its rule says so, run its playbook, tell people. One thing after the other.
+
+Each step is journaled before the next, so that whoever comes after a crash goes on where it stopped: a run whose page
+is in the archive is not run again, a message has a key and is queued once. Alerts that want the same playbook are
+answered by one run that names them all.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from athena.config import Settings
+from athena.core.alerts import Alert, AlertState, unfinished_alerts
+from athena.core.notifications import notify
+from athena.errors import AthenaError, JournalError, PlaybookError
+from athena.journal.journal import Journal
+from athena.ops.alert_acting import act
+from athena.ops.alert_message import ended, found, names
+from athena.playbooks.runner import PlaybookRun, published, reserve, run_playbook
+from athena.playbooks.workers import Worker
+
+log = logging.getLogger("athena.alerts")
+POLL_SECONDS, RETRY_SECONDS = 1.0, 2.0
+_RANK = {"critical": 0, "warning": 1}
+
+
+class AlertWorker:
+    """Works off unfinished alerts until stopped; holds a worker in reserve, so that a page takes seconds."""
+
+    def __init__(self, settings: Settings, journal: Journal) -> None:
+        self._settings, self._journal = settings, journal
+        self._stop, self._arrived = threading.Event(), threading.Event()
+        self._spare: Worker | None = None
+        self.problem = ""
+
+    def arrived(self) -> None:
+        """Something new is in the journal."""
+        self._arrived.set()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._arrived.set()
+
+    def work(self) -> None:
+        """Until `stop`. What goes wrong is told, and tried again: nothing of an alert is given up."""
+        try:
+            while not self._stop.is_set():
+                self._keep_spare()
+                self._arrived.wait(POLL_SECONDS)
+                self._arrived.clear()
+                try:
+                    while not self._stop.is_set() and self.step():
+                        pass
+                    self.problem = ""
+                except Exception as error:
+                    self.problem = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
+                    log.exception("an alert waits")
+                    self._stop.wait(RETRY_SECONDS)
+        finally:
+            if self._spare is not None:
+                self._spare.end()
+
+    def step(self) -> bool:
+        """Do the most urgent thing there is; False when there is none. Raises JournalError, and then lost nothing."""
+        alerts = unfinished_alerts(self._journal)
+        for alert in alerts:
+            if alert.action and not alert.acted and alert.firing and alert.state is AlertState.RECEIVED:
+                outcome = act(self._settings, alert)
+                self._journal.append("alert.acted", {"id": alert.id, "outcome": outcome})
+                return True
+        for alert in alerts:
+            if alert.state is AlertState.NOTIFIED:
+                self._tell_end(alert)
+                return True
+        paged = [alert for alert in alerts if alert.state is AlertState.PAGE]
+        if paged:
+            self._tell([alert for alert in paged if alert.run == paged[0].run])
+            return True
+        group = _most_urgent(alerts)
+        if group:
+            self._answer(group)
+        return bool(group)
+
+    # ------------------------------------------------------------------------------------------------------- one group
+
+    def _answer(self, group: Sequence[Alert]) -> None:
+        """Run the group's playbook, or take up the run that was under way, and journal its page."""
+        run = group[0].run
+        made = self._made(run, group[0]) if run else None
+        if not run:
+            run = secrets.token_hex(6)
+            self._journal.append("alert.running", {"ids": [alert.id for alert in group], "run": run})
+        if made is not None:
+            self._paged(group, run, made)
+        elif group[0].playbook and any(alert.firing for alert in group):
+            try:
+                self._run(group, run)
+            except JournalError:
+                raise
+            except AthenaError as error:
+                log.error("%s: %s", group[0].playbook, error)
+                self._paged(group, run, None, error.message, error.hint)
+        else:
+            over = not any(alert.firing for alert in group)
+            why = "It was over before it could be looked at." if over else f"No playbook was run: {group[0].problem}."
+            self._paged(group, run, None, why)
+
+    def _run(self, group: Sequence[Alert], run: str) -> None:
+        """Run it; the page is journaled as soon as there is one, the mail's pictures are drawn afterwards."""
+        spare, self._spare = self._spare, None
+        done = False
+
+        def told(made: PlaybookRun) -> None:
+            nonlocal done
+            self._paged(group, run, made)
+            done = True
+
+        try:
+            run_playbook(
+                group[0].playbook,
+                common_parameters(group),
+                reports=self._settings.reports,
+                settings=self._settings,
+                who="alerts",
+                why=f"alert run {run}: {names(group)}",
+                worker=spare,
+                email=bool(self._settings.notifications.smtp_host and self._settings.notifications.email_to),
+                told=told,
+            )
+        except PlaybookError as error:
+            if not done:
+                raise
+            log.warning("the mail goes without pictures: %s", error)
+
+    def _paged(
+        self, group: Sequence[Alert], run: str, made: PlaybookRun | None, reason: str = "", hint: str = ""
+    ) -> None:
+        """Journal what a run came to, or why there is none."""
+        told = {"verdict": "UNKNOWN", "reason": reason, "next_action": hint or "athena status", "page": ""}
+        if made is not None:
+            told = {"verdict": made.verdict, "reason": made.reason, "next_action": made.action, "page": str(made.html)}
+        with self._journal.transaction() as tx:
+            if group[0].playbook and (made is not None or hint):
+                succeeded = made is not None and made.succeeded
+                ran = {"playbook": group[0].playbook, "succeeded": succeeded, "verdict": told["verdict"], "run": run}
+                tx.append("playbook.ran", ran)
+            tx.append("alert.page", {"ids": [alert.id for alert in group], **told})
+
+    def _made(self, run: str, alert: Alert) -> PlaybookRun | None:
+        """The page of a run that was under way when this process's predecessor ended, if it came to one."""
+        for path in self._results(alert):
+            try:
+                record = json.loads(path.read_text(encoding="utf-8"))
+                if record["run"]["why"].startswith(f"alert run {run}:"):
+                    return published(path, record["run"]["seconds"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # torn or pruned; then it is run again
+        return None
+
+    def _results(self, alert: Alert) -> list[Path]:
+        """Results of the alert's playbook that were written since it came."""
+        since = alert.received_at.timestamp() - 1
+        found = self._settings.reports.resolve().glob(f"????-??-??/{alert.playbook}.*Z.json")
+        return [path for path in found if path.stat().st_mtime >= since] if alert.playbook else []
+
+    # ---------------------------------------------------------------------------------------------------------- telling
+
+    def _tell(self, group: Sequence[Alert]) -> None:
+        """Queue the message and say that it is queued, in one transaction."""
+        message = found(group, self._settings)
+        with self._journal.transaction() as tx:
+            notify(self._settings, **message, dedup_key=f"alert run {group[0].run}", tx=tx)
+            tx.append("alert.notified", {"ids": [alert.id for alert in group]})
+
+    def _tell_end(self, alert: Alert) -> None:
+        with self._journal.transaction() as tx:
+            notify(self._settings, **ended(alert), dedup_key=f"alert {alert.id} ended", tx=tx)
+            tx.append("alert.told_resolved", {"ids": [alert.id]})
+
+    def _keep_spare(self) -> None:
+        if self._spare is not None and self._spare.fit:
+            return
+        if self._spare is not None:
+            self._spare.end()
+        self._spare = reserve(self._settings, self._settings.reports)
+
+
+def common_parameters(group: Sequence[Alert]) -> dict[str, Any]:
+    """Those on which all alerts of the group agree; the others are left at the playbook's defaults, which are wider."""
+    first = dict(group[0].parameters)
+    return {name: value for name, value in first.items() if all(a.parameters.get(name) == value for a in group)}
+
+
+def _most_urgent(alerts: Sequence[Alert]) -> list[Alert]:
+    """A run to take up again; else all alerts that wait for the playbook the most urgent one wants."""
+    running = [alert for alert in alerts if alert.state is AlertState.RUNNING]
+    if running:
+        return [alert for alert in running if alert.run == running[0].run]
+    waiting = [alert for alert in alerts if alert.state is AlertState.RECEIVED]
+    if not waiting:
+        return []
+    first = min(waiting, key=lambda a: _RANK.get(a.severity, 2))
+    return [a for a in waiting if (a.playbook, a.drill) == (first.playbook, first.drill)]
