@@ -340,6 +340,20 @@ COMMANDS = (
         ),
     ),
     Command(
+        "alerts",
+        INCIDENT,
+        "what fired, when, its page and state; serve the webhook for Alertmanager; drill one end to end",
+        "athena.ops.alerts:alerts",
+        (
+            option("action", nargs="?", choices=("show", "serve", "drill"), default="show", help="default: show"),
+            option("name", nargs="?", default="", metavar="ALERT", help="of drill: which, for example EngineDown"),
+            option("--firing", action="store_true", help="show only those that fire now"),
+            option("--symbol", type=str.upper, default="", help="of drill: the symbol it is about"),
+            option("--direct", action="store_true", help="of drill: to the webhook itself, past Alertmanager"),
+            option("--last", type=whole, default=20, metavar="N", help="how many to show; default: 20"),
+        ),
+    ),
+    Command(
         "notifications",
         INCIDENT,
         "messages sent, waiting and dead; deliver what is due, retry dead letters",

@@ -1,4 +1,4 @@
-"""One engine per live system: a lock that dies with its process."""
+"""One engine per live system, and one webhook: a lock that dies with its process."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from athena.errors import SettingsError
 class EngineLock:
     """Context manager; raises SettingsError naming the process that holds it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "engine.lock"
+    def __init__(self, folder: Path, file: str = "engine.lock", what: str = "an engine") -> None:
+        self.path, self._what = folder / file, what
         self._file: IO[str] | None = None
 
     def __enter__(self) -> Self:
@@ -32,7 +32,7 @@ class EngineLock:
             pid = self._file.read().strip() or "unknown"
             self._file.close()
             raise SettingsError(
-                f"an engine already runs for {self.path.parent} (pid {pid}).",
+                f"{self._what} already runs for {self.path.parent} (pid {pid}).",
                 "Stop that one first, or give this one its own system: set ATHENA_ACCOUNT to another name.",
             ) from None
         self._file.truncate(0)

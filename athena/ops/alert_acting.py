@@ -23,7 +23,9 @@ def act(settings: Settings, alert: Alert) -> str:
             everything = halt.scope is Scope.GLOBAL
             if halt.mode is Mode.HALTED and (everything or (symbol and (halt.scope, halt.target) == (scope, symbol))):
                 return f"{what} was halted already, by {halt.owner}"
-        made = guard.halt(f"alert {alert.name}: {alert.summary}", scope=scope, target=symbol, owner=f"alert {alert.name}")
+        made = guard.halt(
+            f"alert {alert.name}: {alert.summary}", scope=scope, target=symbol, owner=f"alert {alert.name}"
+        )
     except AthenaError as error:
         return f"{what} could NOT be halted: {error.message}"
     return f"halted {what}, journal row {made.id}"

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import hmac
 import logging
+import os
+import secrets
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from athena.config import Settings
 from athena.core.notifications import notify
-from athena.errors import AthenaError, JournalError
+from athena.errors import AthenaError, JournalError, SettingsError
 from athena.journal.journal import Journal
 from athena.live.loopback import LoopbackServer, Page
 from athena.ops.alert_payload import SIZE_MAX, NotAPayload, read
@@ -62,6 +65,26 @@ class AlertServer(LoopbackServer):
                         body=f"It could not be recorded, and is assessed once it can be: {error.message}",
                         dedup_key=f"alert {alert['id']} unrecorded",
                     )  # fmt: skip
+
+
+def token_path(settings: Settings) -> Path:
+    """The file that holds the bearer token; Alertmanager's configuration names it and never repeats it."""
+    return settings.folder.resolve() / "alerts.token"
+
+
+def token_of(settings: Settings) -> str:
+    """The bearer token, made where there is none; only its owner can read the file. Raises SettingsError."""
+    path = token_path(settings)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with suppress(FileExistsError), open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(32))
+        token = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be used: {error.strerror}.", "Mend its rights.") from None
+    if len(token) < 20:
+        raise SettingsError(f"{path} holds no token.", "Delete it; a new one is made. Then restart Alertmanager.")
+    return token
 
 
 def persist(journal: Journal, alerts: list[dict[str, Any]]) -> int:

@@ -11,7 +11,7 @@ import json
 import logging
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from athena.playbooks.runner import PlaybookRun, published, reserve, run_playboo
 from athena.playbooks.workers import Worker
 
 log = logging.getLogger("athena.alerts")
+Run = Callable[..., PlaybookRun]  # run_playbook, or in tests what stands for it
 POLL_SECONDS, RETRY_SECONDS = 1.0, 2.0
 _RANK = {"critical": 0, "warning": 1}
 
@@ -33,8 +34,8 @@ _RANK = {"critical": 0, "warning": 1}
 class AlertWorker:
     """Works off unfinished alerts until stopped; holds a worker in reserve, so that a page takes seconds."""
 
-    def __init__(self, settings: Settings, journal: Journal) -> None:
-        self._settings, self._journal = settings, journal
+    def __init__(self, settings: Settings, journal: Journal, run: Run = run_playbook) -> None:
+        self._settings, self._journal, self._run_playbook = settings, journal, run
         self._stop, self._arrived = threading.Event(), threading.Event()
         self._spare: Worker | None = None
         self.problem = ""
@@ -122,7 +123,7 @@ class AlertWorker:
             done = True
 
         try:
-            run_playbook(
+            self._run_playbook(
                 group[0].playbook,
                 common_parameters(group),
                 reports=self._settings.reports,

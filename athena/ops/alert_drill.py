@@ -1,0 +1,107 @@
+"""Rehearses an alert end to end: marked as a drill, by the way a real one takes, watched until people were told."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
+
+import yaml
+
+from athena.config import Settings
+from athena.core.alerts import Alert, AlertState, recent_alerts
+from athena.errors import AthenaError, SettingsError, did_you_mean
+from athena.journal.journal import Journal
+from athena.ops.alert_rules import folder
+from athena.ops.alert_server import token_of
+
+WAIT_SECONDS = 90.0
+LASTS = timedelta(minutes=2)
+_TEMPLATE = re.compile(r"\{\{.*?\}\}")
+
+
+def drill(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Fire a shipped alert as a drill and say how far it comes; exit 0 when people were told, else 12."""
+    rules = {rule["alert"]: rule for rule in shipped()}
+    if arguments.name not in rules:
+        hint = did_you_mean(arguments.name, rules, f"There are: {', '.join(sorted(rules))}.")
+        raise SettingsError(f"'{arguments.name}' is not a shipped alert." if arguments.name else "Which alert?", hint)
+    alert = _alert(rules[arguments.name], arguments.symbol or settings.symbols[0])
+    begun = time.monotonic()
+    if arguments.direct:
+        _to_webhook(settings, alert)
+    else:
+        _post(f"{settings.alertmanager_url}/api/v2/alerts", [alert], {}, "Start it with make monitor, or use --direct.")
+    seen = _watch(settings, alert["labels"]["drill_id"], begun, quiet=arguments.json)
+    done = seen is not None and seen.state is AlertState.NOTIFIED
+    if arguments.json:
+        facts = {"state": seen.state, "verdict": seen.verdict, "page": seen.page} if seen else {"state": "not received"}
+        print(json.dumps({"alert": arguments.name, "notified": done, **facts}))
+    elif not done:
+        print(f"not told to anyone after {WAIT_SECONDS:.0f} s. next: is athena alerts serve running? athena alerts")
+    return 0 if done else 12
+
+
+def shipped() -> list[dict[str, Any]]:
+    """Every shipped alert rule as Prometheus reads it."""
+    groups = yaml.safe_load(folder().joinpath("alerts.yml").read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def _alert(rule: dict[str, Any], symbol: str) -> dict[str, Any]:
+    """The rule's alert as Prometheus would send it, its templates filled with words; `drill_id` makes it one."""
+    now = datetime.now(UTC)
+
+    def filled(text: str) -> str:
+        return _TEMPLATE.sub("(drill)", text.replace("{{ $labels.symbol }}", symbol))
+
+    labels = {name: filled(value) for name, value in rule["labels"].items()}
+    labels |= {"alertname": rule["alert"], "drill": "true", "drill_id": now.strftime("%Y%m%d%H%M%S%f")}
+    return {
+        "labels": labels,
+        "annotations": {name: filled(value) for name, value in rule["annotations"].items()},
+        "startsAt": now.isoformat(),
+        "endsAt": (now + LASTS).isoformat(),
+    }
+
+
+def _to_webhook(settings: Settings, alert: dict[str, Any]) -> None:
+    fingerprint = hashlib.sha256(alert["labels"]["drill_id"].encode()).hexdigest()[:16]
+    body = {"version": "4", "status": "firing", "alerts": [{**alert, "status": "firing", "fingerprint": fingerprint}]}
+    url = f"http://127.0.0.1:{settings.alerts_port}/alerts"
+    _post(url, body, {"Authorization": f"Bearer {token_of(settings)}"}, "Start it with athena alerts serve.")
+
+
+def _post(url: str, body: Any, headers: dict[str, str], hint: str) -> None:
+    request = Request(url, json.dumps(body).encode(), {"Content-Type": "application/json", **headers})
+    try:
+        with build_opener(ProxyHandler({})).open(request, timeout=5):
+            pass
+    except HTTPError as error:
+        told = error.read(300).decode(errors="replace").strip()
+        raise AthenaError(f"{url} answered {error.code}: {told}", hint) from None
+    except OSError as error:
+        raise AthenaError(f"{url} does not answer: {getattr(error, 'reason', None) or error}.", hint) from None
+
+
+def _watch(settings: Settings, identity: str, begun: float, quiet: bool) -> Alert | None:
+    """The drill's alert, once told or when the time is over; each step is said as it is seen."""
+    said: set[str] = set()
+    found: Alert | None = None
+    with Journal.open(settings.journal_path, "drill", read_only=True) as journal:
+        while time.monotonic() - begun < WAIT_SECONDS:
+            found = next((a for a in recent_alerts(journal) if a.labels.get("drill_id") == identity), None)
+            if found is not None and found.state not in said and not quiet:
+                said.add(found.state)
+                told = f"{found.verdict}: {found.reason} {found.page}" if found.verdict else found.acted
+                print(f"{time.monotonic() - begun:5.1f} s  {found.state:<9} {told}".rstrip(), flush=True)
+            if found is not None and found.state is AlertState.NOTIFIED:
+                return found
+            time.sleep(0.1)
+    return found

@@ -1,0 +1,127 @@
+"""`athena alerts`: what fired and what came of it; `serve` is the webhook for Alertmanager, `drill` rehearses one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import Any
+
+from athena.config import Settings
+from athena.core.alerts import Alert, active_alerts, recent_alerts, unfinished_alerts
+from athena.core.delivery import Courier, Delivered
+from athena.errors import JournalError, SettingsError
+from athena.journal.journal import Journal
+from athena.live.engine_lock import EngineLock
+from athena.live.guard_halting import open_journal
+from athena.live.vitals import beat
+from athena.ops.alert_drill import drill
+from athena.ops.alert_server import AlertServer, token_of, token_path
+from athena.ops.alert_worker import AlertWorker
+from athena.ops.health import COLOURS
+from athena.ops.notifications import follow
+
+COMPONENT = "alerts"  # its heartbeat: {"url", "problem", "unfinished"}
+BEAT_SECONDS = 2.0
+_COLOURS = {str(verdict): colour for verdict, colour in COLOURS.items()}
+_SEVERITY_COLOURS = {"critical": "red", "warning": "yellow"}
+
+
+def alerts(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Show, serve or drill; raises SettingsError where the words do not fit together."""
+    if arguments.action != "drill" and arguments.name:
+        raise SettingsError(f"'{arguments.name}' means nothing after '{arguments.action}'.", "athena alerts --help")
+    if arguments.action == "serve":
+        return serve(settings)
+    if arguments.action == "drill":
+        return drill(settings, arguments)
+    with Journal.open(settings.journal_path, "alerts", read_only=True) as journal:
+        found = active_alerts(journal) if arguments.firing else recent_alerts(journal, arguments.last)
+        webhook = beat(journal, COMPONENT)
+    running = webhook is not None and webhook.alive
+    if arguments.json:
+        print(json.dumps({"serving": running, "alerts": [asdict(alert) for alert in found]}, default=str))
+        return 0
+    _show(found[: arguments.last], running)
+    return 0
+
+
+def _show(found: list[Alert], running: bool) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    for alert in found:
+        until = "fires" if alert.firing else f"until {alert.resolved_at:%H:%M:%S}"
+        name = f"{alert.name}{f' {alert.symbol}' if alert.symbol else ''}{' (drill)' if alert.drill else ''}"
+        line = Text(f"{alert.starts_at:%m-%d %H:%M:%S}  ")
+        line.append(f"{alert.severity:<8}  ", _SEVERITY_COLOURS.get(alert.severity, ""))
+        line.append(name, "bold").append(f"  {until}, {alert.state}")
+        console.print(line)
+        if alert.verdict:
+            verdict = Text("                ").append(alert.verdict, _COLOURS.get(alert.verdict, "magenta"))
+            console.print(verdict.append(f": {alert.reason}"))
+        for text in (alert.acted, alert.problem and f"refused: {alert.problem}", alert.page):
+            if text:
+                console.print(Text(f"                {text}"))
+    if not found:
+        console.print("no alert has come in")
+    if not running:
+        console.print("Alertmanager is not listened to. next: athena alerts serve, or make monitor")
+
+
+def serve(settings: Settings) -> int:
+    """Listen, work and deliver until told to stop; what is unfinished then is taken up by the next."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with ExitStack() as stack:
+        stack.enter_context(EngineLock(settings.folder, "alerts.lock", "a webhook for alerts"))
+        journals = [stack.enter_context(open_journal(settings.journal_path, "alerts")) for _ in range(3)]
+        worker = AlertWorker(settings, journals[1])
+        try:
+            server = AlertServer(settings, journals[0], token_of(settings), worker.arrived)
+        except OSError as error:
+            raise SettingsError(
+                f"port {settings.alerts_port} cannot be listened on: {error.strerror}.",
+                "Set ATHENA_ALERTS_PORT to another, then write Alertmanager's configuration again.",
+            ) from None
+        server.problem = lambda: worker.problem
+        stack.enter_context(server)
+        courier = Courier(settings, journals[2], os.environ)
+        threads = [
+            threading.Thread(target=worker.work, name="alerts"),
+            threading.Thread(target=follow, args=(courier, journals[2], stop, _tell), name="courier"),
+        ]
+        for thread in threads:
+            thread.start()
+        print(f"alerts are taken at {server.url}/alerts, token in {token_path(settings)}; Ctrl-C stops", flush=True)
+        try:
+            while not stop.is_set():
+                _beat(journals[0], server, worker)
+                if not all(thread.is_alive() for thread in threads):
+                    raise RuntimeError("a thread of the webhook died; what it had not finished is in the journal")
+                stop.wait(BEAT_SECONDS)
+        finally:
+            stop.set()
+            worker.stop()
+            for thread in threads:
+                thread.join()
+    return 0
+
+
+def _beat(journal: Journal, server: AlertServer, worker: AlertWorker) -> None:
+    try:
+        details: dict[str, Any] = {"url": server.url, "problem": worker.problem}
+        journal.heartbeat(COMPONENT, {**details, "unfinished": len(unfinished_alerts(journal))})
+    except JournalError as error:
+        print(f"alerts: {error}", file=sys.stderr, flush=True)
+
+
+def _tell(one: Delivered | str) -> None:
+    print(one, flush=True)

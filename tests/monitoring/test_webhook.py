@@ -1,0 +1,370 @@
+"""The webhook on a real socket and what is done about alerts, with a stand-in for the notebook's run."""
+
+import http.client
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from athena.config import Settings
+from athena.config_tables import Notifications
+from athena.core.alerts import AlertState, active_alerts, recent_alerts, unfinished_alerts
+from athena.errors import JournalError, PlaybookError
+from athena.journal.journal import Journal
+from athena.live.execution_guard import ExecutionGuard
+from athena.model import Scope
+from athena.ops.alert_payload import ALERTS_MAX, SIZE_MAX, NotAPayload, read
+from athena.ops.alert_server import AlertServer, persist, token_of, token_path
+from athena.ops.alert_worker import AlertWorker
+from athena.playbooks.runner import published
+from tests.monitoring.payloads import alert, body
+
+CHANNELS = Notifications(info=("slack",), warning=("slack",), critical=("slack",))
+
+
+@pytest.fixture
+def live(tmp_path):
+    """Settings of a live system with a journal, and that journal."""
+    made = replace(
+        Settings.load({}, home=tmp_path / "home"), reports=tmp_path / "reports", alerts_port=0, notifications=CHANNELS
+    )
+    with Journal.open(made.journal_path, "test") as journal:
+        yield made, journal
+    ExecutionGuard.get_instance(made).close()
+
+
+@contextmanager
+def serving(live):
+    made, journal = live
+    with AlertServer(made, journal, token_of(made), lambda: None) as server:
+        yield server
+
+
+def post(server, data, token=None, path="/alerts", **headers):
+    """Status and words of the webhook's answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    token = token_of(server.settings) if token is None else token
+    headers = {"Authorization": f"Bearer {token}", **headers}
+    try:
+        connection.request("POST", path, data, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+class Runs:
+    """Stands for the playbook runner: publishes a result file as it does, and remembers what it was asked."""
+
+    def __init__(self, settings, error=None, first=0):
+        self.settings, self.asked, self.error, self.first = settings, [], error, first * 100
+
+    def __call__(self, name, given, *, told, why, worker, **more):
+        self.asked.append((name, dict(given), why))
+        if self.error:
+            raise self.error
+        folder = self.settings.reports / "2026-03-09"
+        folder.mkdir(parents=True, exist_ok=True)
+        stem = f"{folder}/{name}.20260309T1430{self.first + len(self.asked):05}Z"
+        record = {
+            "playbook": name, "verdict": "STOP", "reason": "60 bps", "action": "halt it", "numbers": {},
+            "changes": None, "trading_date": "2026-03-09",
+            "run": {"succeeded": True, "error": None, "why": why, "seconds": 1.0},
+        }  # fmt: skip
+        Path(f"{stem}.json").write_text(json.dumps(record))
+        told(published(Path(f"{stem}.json"), 1.0))
+
+
+def work(live, runs):
+    """Do everything there is to do about alerts."""
+    worker = AlertWorker(*live, run=runs)
+    while worker.step():
+        pass
+
+
+def messages(journal):
+    return [tuple(r) for r in journal.query("SELECT severity, title, body FROM notifications ORDER BY sequence")]
+
+
+def test_a_delivery_is_in_the_journal_before_it_is_answered_and_once(live):
+    """200 only with its rows there; told again it is not new; its end is; another start is another alert."""
+    journal = live[1]
+    one, two = alert(param_hours="1", playbook="slippage_analysis"), alert("EngineDown", severity="critical")
+    with serving(live) as server:
+        assert post(server, body(one, two)) == (200, "2 new of 2\n")
+        assert {a.name for a in active_alerts(journal)} == {"GuardViolation", "EngineDown"}
+        assert post(server, body(one, two)) == (200, "0 new of 2\n")
+        over = {**one, "status": "resolved", "endsAt": "2026-03-09T14:40:00Z"}
+        assert post(server, body(over)) == (200, "1 new of 1\n")
+        assert [a.name for a in active_alerts(journal)] == ["EngineDown"]
+        later = alert("EngineDown", severity="critical", start=datetime(2026, 3, 10, tzinfo=UTC))
+        assert post(server, body(later)) == (200, "1 new of 1\n")
+    assert len(recent_alerts(journal)) == 3
+    assert journal.verify().ok
+
+
+def test_whoever_has_no_token_or_sends_something_else_gets_nothing_done(live):
+    """Each refusal has its status; nothing of it is journaled, and the server answers on."""
+    made, journal = live
+    good = body(alert())
+    with serving(live) as server:
+        assert post(server, good, token="")[0] == 401
+        assert post(server, good, token="Bearer")[0] == 401
+        assert post(server, good, token=token_of(made)[:-1])[0] == 401
+        assert post(server, good, path="/alerts/../x")[0] == 404
+        assert post(server, good, Host="evil.example")[0] == 421
+        assert post(server, b"x", **{"Content-Length": str(SIZE_MAX + 1)})[0] == 413
+        assert post(server, b"", **{"Content-Length": "-1"})[0] == 411
+        for wrong in (
+            b"", b"null", b"[]", b"{", b"[" * 100_000, b'{"version": "3"}', body(), body(*[alert()] * (ALERTS_MAX + 1)),
+            body(version="5"), body(1), body({**alert(), "status": "odd"}), body({**alert(), "fingerprint": "../x"}),
+            body({**alert(), "labels": {"alertname": ""}}), body({**alert(), "labels": {"alertname": 1}}),
+            body({**alert(), "labels": {"a b": "c", "alertname": "x"}}), body({**alert(), "startsAt": "yesterday"}),
+            body({**alert(), "startsAt": "2026-03-09T14:30:00"}), body({**alert(), "annotations": [1]}),
+        ):  # fmt: skip
+            assert post(server, wrong)[0] == 400, wrong[:200]
+        assert journal.head()[0] == 0
+        assert post(server, good)[0] == 200
+        assert urlopen(f"{server.url}/-/healthy", timeout=5).read() == b"healthy\n"
+    assert token_path(made).stat().st_mode & 0o777 == 0o600
+
+
+TEXT = st.text(max_size=30)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+LABELS = st.sampled_from(["alertname", "severity", "playbook", "action", "symbol", "param_symbol", "param_journal"])
+MOMENTS = st.sampled_from(["2026-03-09T14:30:00Z", "9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00Z"])
+BROKEN = st.fixed_dictionaries(
+    {},
+    optional={
+        "status": st.sampled_from(["firing", "resolved"]) | JSON,
+        "labels": st.dictionaries(LABELS | TEXT, TEXT | JSON, max_size=6) | JSON,
+        "annotations": st.dictionaries(st.just("summary"), TEXT) | JSON,
+        "startsAt": st.sampled_from(["2026-03-09T14:30:00Z", "9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00Z"])
+        | JSON,
+        "endsAt": JSON,
+        "fingerprint": st.sampled_from(["ab12"]) | JSON,
+        "later": JSON,
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    with Journal.open(tmp_path_factory.mktemp("scratch") / "j.sqlite3", "test") as journal:
+        yield journal
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(changes=BROKEN, around=st.dictionaries(TEXT, JSON, max_size=2))
+def test_whatever_comes_is_taken_whole_or_refused_by_name(changes, around, scratch):
+    """No body raises anything but NotAPayload; what is accepted can be journaled and read back, and asks for nothing
+    that is not allowed."""
+    data = json.dumps({**around, **json.loads(body({**alert(), **changes}))}).encode()
+    try:
+        (found,) = read(data)
+    except NotAPayload:
+        return
+    persist(scratch, [found])
+    (back,) = [one for one in recent_alerts(scratch, 1000) if one.id == found["id"]]
+    assert found["action"] in ("", "halt", "halt_symbol")
+    assert set(found["parameters"]) <= {"symbol", "symbols", "hours", "days", "sessions", "minutes"}
+    assert all(ord(c) >= 32 for text in (back.name, *back.labels.values(), *back.annotations.values()) for c in text)
+
+
+def test_a_storm_is_one_run_that_names_them_all_and_one_message(live):
+    """Two hundred alerts about as many symbols: the playbook runs once, for all symbols; every alert has its page."""
+    made, journal = live
+    asked = {"severity": "critical", "playbook": "slippage_analysis", "param_hours": "1"}
+    symbols = [f"S{a}{b}" for a in "ABCDEFGHIJKLMNOPQRST" for b in "ABCDEFGHIJ"]
+    storm = [alert("SymbolSlippage", param_symbol=symbol, **asked) for symbol in symbols]
+    persist(journal, read(body(*storm)))
+    runs = Runs(made)
+    work(live, runs)
+    ((name, given, why),) = runs.asked
+    assert (name, given) == ("slippage_analysis", {"hours": 1.0})
+    assert "SymbolSlippage (SAA)" in why
+    assert why.endswith("and 180 more")
+    assert {a.state for a in active_alerts(journal)} == {AlertState.NOTIFIED}
+    ((severity, title, _),) = messages(journal)
+    assert severity == "critical"
+    assert title.startswith("STOP: SymbolSlippage (SAA), ")
+
+
+def test_critical_alerts_come_first_and_each_playbook_has_its_run(live):
+    """A warning that came earlier waits; alerts for the same playbook share its run."""
+    made, journal = live
+    persist(journal, read(body(
+        alert("GuardViolation", playbook="guard_review", rule="A"),
+        alert("EngineDown", severity="critical", playbook="crash_recovery"),
+        alert("GuardViolation", playbook="guard_review", rule="B"),
+    )))  # fmt: skip
+    runs = Runs(made)
+    work(live, runs)
+    assert [name for name, _, _ in runs.asked] == ["crash_recovery", "guard_review"]
+    assert [title for _, title, _ in messages(journal)] == [
+        "STOP: EngineDown", "STOP: GuardViolation, GuardViolation"
+    ]  # fmt: skip
+
+
+def test_a_halt_comes_before_the_page_is_stricter_only_and_never_for_a_drill(live):
+    """The symbol is halted before the playbook runs, owned by the alert; once; its end lifts nothing."""
+    made, journal = live
+    guard = ExecutionGuard.get_instance(made)
+    asked = {"severity": "critical", "playbook": "slippage_analysis", "param_symbol": "AAPL", "action": "halt_symbol"}
+    persist(journal, read(body(alert("SymbolSlippage", drill="true", **asked))))
+    work(live, Runs(made))
+    assert guard.halts() == ()
+    assert recent_alerts(journal)[0].acted == "drill: would have halted AAPL"
+    assert messages(journal)[0][1] == "STOP: DRILL SymbolSlippage (AAPL)"
+
+    persist(journal, read(body(alert("SymbolSlippage", **asked))))
+    seen = []
+    runs = Runs(made, error=PlaybookError("the page cannot be written.", "Free the disk."))
+    worker = AlertWorker(made, journal, run=runs)
+    while worker.step():
+        seen.append((len(guard.halts()), len(runs.asked)))
+    assert seen[0] == (1, 0)
+    (halt,) = guard.halts()
+    assert (halt.scope, halt.target, halt.owner) == (Scope.SYMBOL, "AAPL", "alert SymbolSlippage")
+    told = recent_alerts(journal)[0]
+    assert (told.verdict, told.reason, told.page) == ("UNKNOWN", "the page cannot be written.", "")
+    assert "Action: halted AAPL" in messages(journal)[-1][2]
+    assert "There is no page" in messages(journal)[-1][2]
+
+    persist(journal, read(body(alert("SymbolSlippage", start=datetime(2026, 3, 10, tzinfo=UTC), **asked))))
+    persist(journal, read(body(alert("SymbolSlippage", status="resolved", **asked))))
+    work(live, Runs(made))
+    assert guard.halts() == (halt,)
+    assert recent_alerts(journal)[0].acted == "AAPL was halted already, by alert SymbolSlippage"
+
+    persist(journal, read(body(alert("LossLimitReached", playbook="trading_halt", action="halt"))))
+    work(live, Runs(made))
+    assert {h.scope for h in guard.halts()} == {Scope.SYMBOL, Scope.GLOBAL}
+
+
+def test_what_an_alert_may_not_ask_for_is_not_done_and_people_are_told_all_the_same(live):
+    """An unknown playbook, a path and a wish to resume: no run, no action, a message that says what was refused."""
+    made, journal = live
+    persist(journal, read(body(
+        alert("Odd\u202e<script>", playbook="../../etc/passwd", action="resume", param_journal="/etc/passwd",
+              annotations={"summary": "<script>alert(1)</script> <!channel> \x00\x1b[31m"}),
+    )))  # fmt: skip
+    runs = Runs(made)
+    work(live, runs)
+    assert runs.asked == []
+    assert ExecutionGuard.get_instance(made).halts() == ()
+    ((_, title, text),) = messages(journal)
+    assert title == "UNKNOWN: Odd <script>"
+    assert "'../../etc/passwd' is not a playbook" in text.replace(".._.._", "../../")
+    assert "'resume' is not an action" in text
+    assert "\x1b" not in text
+
+
+def test_an_end_is_told_once_and_an_alert_that_was_over_is_not_run(live):
+    """Resolved after its page: a second, quieter message. Resolved before anything was done: no run."""
+    made, journal = live
+    first = alert("GuardHalted", severity="critical", playbook="trading_halt")
+    persist(journal, read(body(first)))
+    runs = Runs(made)
+    work(live, runs)
+    over = alert("GuardHalted", "resolved", severity="critical", playbook="trading_halt")
+    assert persist(journal, read(body(over))) == 1
+    assert persist(journal, read(body(over))) == 0
+    persist(journal, read(body(alert("DataStale", "resolved", playbook="broker_disconnection"))))
+    work(live, runs)
+    assert len(runs.asked) == 1
+    assert [(severity, title) for severity, title, _ in messages(journal)] == [
+        ("critical", "STOP: GuardHalted"), ("info", "Over: GuardHalted"),
+        ("warning", "UNKNOWN: DataStale"), ("info", "Over: DataStale"),
+    ]  # fmt: skip
+    assert unfinished_alerts(journal) == []
+    assert active_alerts(journal) == []
+
+
+class Crashes(Exception):
+    """Stands for a SIGKILL."""
+
+
+def test_a_crash_at_any_place_loses_nothing_and_does_nothing_twice(live):
+    """Killed before and after each event it journals, and started again: one page, one message, one halt, each time."""
+    made, journal = live
+    asked = {"severity": "critical", "playbook": "slippage_analysis", "param_symbol": "AAPL", "action": "halt_symbol"}
+    for place in range(8):
+        begun = datetime(2026, 3, 9, 15, place, tzinfo=UTC)
+        persist(journal, read(body(alert("SymbolSlippage", start=begun, **asked))))
+        with dying(journal, place):
+            work(live, Runs(made))
+        again = Runs(made, first=place + 1)
+        work(live, again)
+        told = next(a for a in recent_alerts(journal) if a.starts_at.replace(microsecond=0) == begun)
+        assert (told.state, told.verdict) == (AlertState.NOTIFIED, "STOP")
+        assert len(again.asked) == (place in (1, 2)), place  # at 3 its page was there already
+    kinds = [event.kind for event in journal.events()]
+    once = ["alert.received", "alert.acted", "alert.running", "alert.page", "alert.notified", "notification.queued"]
+    assert {kind: kinds.count(kind) for kind in once} == dict.fromkeys(once, 8)
+    assert len(ExecutionGuard.get_instance(made).halts()) == 1
+    assert len(messages(journal)) == 8
+
+
+@contextmanager
+def dying(journal, place):
+    """Within it the journal's `place`-th commit is where its process dies: nothing of it is written."""
+    left = [place]
+
+    def dies():
+        left[0] -= 1
+        if left[0] == 0:
+            raise Crashes
+
+    append, transaction = journal.append, journal.transaction
+    journal.append = lambda *a: dies() or append(*a)
+    journal.transaction = lambda: dies() or transaction()
+    try:
+        yield
+    except Crashes:
+        pass
+    finally:
+        journal.append, journal.transaction = append, transaction
+    assert left[0] <= 0 or place == 0 or place > 4, "it did not die"
+
+
+def test_a_page_that_was_made_before_a_crash_is_taken_up_not_made_again(live):
+    """The run had published when its process died before saying so: the next finds the page by the run's id."""
+    made, journal = live
+    persist(journal, read(body(alert("EngineDown", severity="critical", playbook="crash_recovery"))))
+    ((one,)) = active_alerts(journal)
+    journal.append("alert.running", {"ids": [one.id], "run": "abc123"})
+    Runs(made)("crash_recovery", {}, told=lambda run: None, why="alert run abc123: EngineDown", worker=None)
+    runs = Runs(made)
+    work(live, runs)
+    assert runs.asked == []
+    assert active_alerts(journal)[0].page.endswith(".html")
+
+
+def test_a_full_disk_is_answered_with_503_and_a_critical_alert_told_past_the_journal(live, monkeypatch):
+    """Alertmanager keeps what was not journaled; people hear of it at once, and not again with each retry."""
+    journal, told = live[1], []
+    monkeypatch.setattr("athena.ops.alert_server.notify", lambda *_, **message: told.append(message["dedup_key"]))
+    with serving(live) as server:
+        real = journal.transaction
+
+        def full():
+            raise JournalError("the disk is full.", "Free space.")
+
+        journal.transaction = full
+        critical = alert("EngineDown", severity="critical", playbook="crash_recovery")
+        assert post(server, body(critical, alert()))[0] == 503
+        journal.transaction = real
+        assert post(server, body(critical, alert())) == (200, "2 new of 2\n")
+    server._telling.acquire()
+    assert told == [f"alert {read(body(critical))[0]['id']} unrecorded"]
