@@ -80,6 +80,8 @@ class Verified:
     def __str__(self) -> str:
         if self.problem:
             return f"THE JOURNAL IS BROKEN: {self.problem}"
+        if self.until == 0:
+            return "the journal is new"
         if self.last < self.first:
             return f"journal verified at an earlier start up to its end, event {self.last:,}"
         told = f"journal verified from event {self.first:,} to {self.last:,}"

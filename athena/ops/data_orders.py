@@ -66,7 +66,11 @@ def order_analysis(settings: Settings, arguments: argparse.Namespace) -> int:
     listed = [(c.orders, c.by, c.cause, _few(c.symbols), _few(c.strategies), c.fix) for c in causes]
     tables.append(("failed, by cause", ("n", "refused by", "cause", "symbols", "strategies", "fix"), listed))
     tables.append(
-        ("the last words of each", ("cause", "at", "words"), [(c.cause, c.last_at, c.last_words) for c in causes])
+        (
+            "the last words of each",
+            ("cause", "at (UTC)", "words"),
+            [(c.cause, c.last_at[11:19], c.last_words) for c in causes],
+        )
     )
     facts = {
         "days": days,

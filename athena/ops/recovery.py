@@ -70,7 +70,7 @@ def _command(settings: Settings, arguments: argparse.Namespace, parts: set[str])
             answer = _ask_engine(settings) if alive else None
     urgent = any(finding.urgent for finding in findings)
     verdict = Verdict.STOP if urgent else Verdict.ATTENTION if findings else Verdict.OK
-    counts = [f"{len(facts.orders)} orders and {len(facts.fills)} fills since {facts.since:%Y-%m-%d %H:%M} UTC"]
+    counts = [f"{len(facts.orders):,} orders and {len(facts.fills):,} fills since {facts.since:%Y-%m-%d %H:%M} UTC"]
     counts += [f"{len(facts.positions)} positions and ${facts.account.cash:,.2f} cash"]
     looked = ", ".join(counts[i] for i, part in enumerate((ORDERS, POSITIONS)) if part in parts)
     kinds = sorted({finding.kind.value for finding in findings})

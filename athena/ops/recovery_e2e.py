@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +18,7 @@ from athena.errors import AthenaError, EngineNotRunning, SettingsError
 from athena.journal.journal import Journal
 from athena.live.commands import CommandResult, request_sync, require_engine
 from athena.live.execution_guard import ExecutionGuard
-from athena.model import ZERO, Mode, Order, OrderStatus
+from athena.model import NEW_YORK, ZERO, Mode, Order, OrderStatus
 from athena.ops.recovery_show import existing_journal, say, working
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 BELOW = Decimal("0.98")  # a buy limit so far under the bid rests, and the guard's collar lets it pass
 SEEN_SECONDS = 15.0
+LOOK = "athena status, athena broker-reconciliation; then athena e2e-test again"
+RESUME = "athena guard-state-check; athena resume REASON, then athena e2e-test again"
 TIMEOUT = 40.0
 
 
@@ -42,15 +45,15 @@ class Step:
 
 
 class StopHere(Exception):
-    """The test ends early; what was begun is cleaned up. `verdict` is its end."""
+    """The test ends early; what was begun is cleaned up. `verdict` is its end, `then` the operator's next step."""
 
-    def __init__(self, verdict: Verdict, why: str) -> None:
+    def __init__(self, verdict: Verdict, why: str, then: str = "") -> None:
         super().__init__(why)
-        self.verdict = verdict
+        self.verdict, self.then = verdict, then
 
 
 def e2e_test(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Run the order life; exit 0 when every step is proven, 10 when the guard refused it, 11 when one failed."""
+    """Run the order life; exit 0 when every step is proven, 10 when guard or hours do not allow it, 11 when one failed."""
     if settings.venue == "live":
         raise SettingsError("e2e-test is refused on a live account: it trades.", "Run it with ATHENA_VENUE=paper.")
     if not settings.journal_path.exists():
@@ -62,11 +65,7 @@ def e2e_test(settings: Settings, arguments: argparse.Namespace) -> int:
             verdict, told = life.run(arguments.symbol)
     rows = [("done" if step.done else "FAILED", step.name, step.proof) for step in life.steps]
     facts = {"symbol": life.symbol, "steps": [asdict(step) for step in life.steps]}
-    then = {
-        Verdict.OK: "",
-        Verdict.ATTENTION: "athena guard-state-check; athena resume REASON, then athena e2e-test again",
-    }.get(verdict, "athena status, athena broker-reconciliation; then athena e2e-test again")
-    return say(arguments, verdict, told, facts, [("", ("", "step", "proof"), rows)], then)
+    return say(arguments, verdict, told, facts, [("", ("", "step", "proof"), rows)], life.then)
 
 
 class OrderLife:
@@ -77,7 +76,8 @@ class OrderLife:
 
         self.settings, self.journal, self.now = settings, journal, now
         self.broker: Handle = AlpacaBroker.get_instance(settings)
-        self.symbol = ""
+        self.symbol = self.then = ""
+        self._opens: datetime | None = None  # of a market that is closed
         self.steps: list[Step] = []
         self._resting: str | None = None
         self._owed = False  # a share bought and not yet sold again
@@ -89,15 +89,18 @@ class OrderLife:
         try:
             self._prepare(symbol)
             self._limit()
+            self._in_session()
             self._buy()
             self._sell()
             self._books()
             return Verdict.OK, f"{len(self.steps)} steps proven with 1 share of {self.symbol}, nothing left behind"
         except StopHere as end:
+            self.then = end.then or LOOK
             return end.verdict, str(end)
         except SettingsError:
             raise
         except AthenaError as error:
+            self.then = LOOK
             self._step("unexpected", False, str(error))
             return Verdict.STOP, f"the test failed: {error.message}"
         finally:
@@ -110,6 +113,7 @@ class OrderLife:
         self.symbol = symbol or self._choose()
         self._quote()
         clock = self._ask(self.broker.get_clock())
+        self._opens = None if clock.is_open else clock.next_open
         self._step("venue", True, f"{self.settings.venue} account, market {'open' if clock.is_open else 'closed'}")
         result = self._command("subscribe", {"symbols": [self.symbol]})
         self._step("market data", result.ok, result.message)
@@ -134,7 +138,7 @@ class OrderLife:
             if proven
             else "but it was not refused"
         )
-        raise StopHere(Verdict.ATTENTION if proven else Verdict.STOP, told)
+        raise StopHere(Verdict.ATTENTION if proven else Verdict.STOP, told, RESUME if proven else "")
 
     def _limit(self) -> None:
         self.now("a limit order far from the market")
@@ -151,6 +155,15 @@ class OrderLife:
         if order is not None and order.filled_quantity:
             self._owed = True
         self._must()
+
+    def _in_session(self) -> None:
+        """A market order sent now would only wait for the open: what is left is proven in a session."""
+        if self._opens is None:
+            return
+        self._books()
+        told = f"the market is closed: a resting order's life is proven with {self.symbol}, a fill is not"
+        opens = f"{self._opens.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M}"
+        raise StopHere(Verdict.ATTENTION, told, f"athena e2e-test again after the open, {opens} New York")
 
     def _buy(self) -> None:
         self.now("a market order of one share")
@@ -186,7 +199,7 @@ class OrderLife:
         proof = f"{result.message}; {name}" + (f", journaled as event {sequence}" if sequence else "")
         self._step(what, result.ok, proof)
         if result.get("status") == "refused":
-            raise StopHere(Verdict.ATTENTION, f"the guard refused the order: {result.message}")
+            raise StopHere(Verdict.ATTENTION, f"the guard refused the order: {result.message}", RESUME)
         if not result.ok and not more.get("limit_price") and result.get("filled") not in (None, "0"):
             self._owed = more["side"] == "buy"
         self._resting = None if result.ok else name or None
