@@ -53,7 +53,7 @@ class StopHere(Exception):
 
 
 def e2e_test(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Run the order life; exit 0 when every step is proven, 10 when guard or hours do not allow it, 11 when one failed."""
+    """Run the order life; exit 0 when every step is proven, 10 when guard or hours forbid it, 11 when one failed."""
     if settings.venue == "live":
         raise SettingsError("e2e-test is refused on a live account: it trades.", "Run it with ATHENA_VENUE=paper.")
     if not settings.journal_path.exists():
