@@ -174,6 +174,23 @@ class _Checked:
             if kind is float:
                 raise TypeError(f"{type(self).__name__}.{name} is a float ({value!r}); use Decimal('{value}')")
 
+    def _repr_html_(self) -> str:
+        """What is known of it, as a notebook shows it; what is not known is left out."""
+        from html import escape
+
+        names: tuple[str, ...] = self.__slots__
+        known = [(name.replace("_", " "), getattr(self, name)) for name in names]
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(_written(value))}</td></tr>"
+            for name, value in known
+            if value not in (None, "")
+        )
+        return f"<table><caption><b>{escape(type(self).__name__)}</b></caption>{rows}</table>"
+
+
+def _written(value: object) -> str:
+    return f"{value:,f}" if isinstance(value, Decimal) else f"{value}"
+
 
 @dataclass(frozen=True, slots=True)
 class Quote(_Checked):

@@ -99,6 +99,12 @@ class OrderCheck:
 
     __repr__ = __str__
 
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        colour = "#1a7f37" if self.passes else "#cf222e"
+        return f'<pre style="border-left:6px solid {colour};padding-left:1em">{escape(str(self))}</pre>'
+
 
 def check_order(
     symbol: str,

@@ -19,7 +19,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from athena.config import Settings
-from athena.errors import GuardError
+from athena.errors import AthenaError, GuardError
 from athena.journal.timing import CHECKS
 from athena.live.guard_flag import boottime_ns, claim_engine, flag_path
 from athena.live.guard_halting import Resumed, clear_halts, open_journal
@@ -179,6 +179,15 @@ class ExecutionGuard(GuardHandle):
         from athena.live.guard_status import usage_of
 
         return usage_of(self.gate.book)
+
+    def _repr_html_(self) -> str:
+        """The guard's state in a notebook's cell; its handle alone where the journal cannot be read."""
+        from html import escape
+
+        try:
+            return self.get_status()._repr_html_()
+        except AthenaError as error:
+            return f"<pre>{escape(repr(self))}\n{escape(str(error))}</pre>"
 
     def __repr__(self) -> str:
         role = "the engine's" if self._gate is not None else "a handle"

@@ -154,10 +154,13 @@ class ControlRoom:
             return f"UNKNOWN: {trouble.what} {trouble.hint}" if trouble else "UNKNOWN"
         return str(snapshot.status.guard)
 
+    def shown(self, below: str = "") -> str:
+        """The state as HTML of its own, with nothing to click."""
+        below = f'<p class="soft">{below}</p>' if below else ""
+        return f'<style>{CSS}</style><div class="athena athena-room">{header(self.snapshot)}{below}</div>'
+
     def _repr_html_(self) -> str:
-        where = "Live controls need JupyterLab: open notebooks/control_room.ipynb there (make lab), or athena --help."
-        body = f'{header(self.snapshot)}<p class="soft">{where}</p>'
-        return f'<style>{CSS}</style><div class="athena athena-room">{body}</div>'
+        return self.shown("Live controls need JupyterLab: open notebooks/control_room.ipynb there (make lab).")
 
     def _ipython_display_(self) -> None:
         from IPython.display import display as show

@@ -115,6 +115,19 @@ class AlpacaHandle(AlpacaRest):
 
         raise EngineNotRunning("engine: not running, and it never ran here.", "Start it: athena engine.")
 
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        state, reason, details = self._look()
+        left = (
+            f"{details.get('rate_limit_remaining', '?')} of {details.get('rate_limit', '?')}" if details else "not told"
+        )
+        streams = ", ".join(f"{name} {word}" for name, word in details.get("streams", {}).items()) or "none heard of"
+        rows = [("venue", self.venue), ("state", state.value), ("up", f"{self.get_uptime():.0f} s"),
+                ("streams", streams), ("requests left", left), ("as of", reason)]  # fmt: skip
+        cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
+        return f"<table><caption><b>broker alpaca</b></caption>{cells}</table>"
+
     def __repr__(self) -> str:
         state, reason, _ = self._look()
         return f"<alpaca {self.venue}, handle: {state.value}, up {self.get_uptime():.0f} s; {reason}>"
