@@ -201,7 +201,7 @@ class HaltJob:
             other = all_ - counts["cancelled"] - counts["filled"]
             text = f"{counts['cancelled']} of {all_} orders cancelled"
             text += f", {counts['filled']} filled first" if counts["filled"] else ""
-            self._tell("cancels", True, text + (f", {other} never at the venue" if other else ""), **counts)
+            self._tell("cancels", True, text + (f", {other} never left" if other else ""), **counts)
         elif waiting:
             self._tell("cancels", None, f"{orders} of {all_} being cancelled", **counts)
         elif not self.settings.cancel_on_halt:

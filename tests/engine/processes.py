@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from athena.config import Settings
+from athena.errors import ResumeRefused
 from athena.journal.journal import Journal
 from athena.live.execution_guard import ExecutionGuard
 
@@ -117,3 +118,17 @@ def desk(folder, speed=120):
     finally:
         made.stop_all()
         made.stop_simulator()
+
+
+def trade(live):
+    """Resume, and return once an order has reached the venue again."""
+
+    def resumed():
+        try:
+            return live.guard().resume(reason="next trial")
+        except ResumeRefused:
+            return None
+
+    before = len(live.posts())
+    wait_for(resumed, "the checklist for resuming")
+    wait_for(lambda: len(live.posts()) > before, "an order at the venue")

@@ -6,8 +6,7 @@ import time
 
 import pytest
 
-from athena.errors import ResumeRefused
-from tests.engine.processes import desk, wait_for
+from tests.engine.processes import desk, trade, wait_for
 
 BY_COMMAND, BY_HANDLE = 8, 30
 
@@ -21,20 +20,6 @@ def live(tmp_path):
 
 def boottime_ns():
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-
-def trade(live):
-    """Resume, and return once an order has reached the venue again."""
-
-    def resumed():
-        try:
-            return live.guard().resume(reason="next trial")
-        except ResumeRefused:
-            return None
-
-    before = len(live.posts())
-    wait_for(resumed, "the checklist for resuming")
-    wait_for(lambda: len(live.posts()) > before, "an order at the venue")
 
 
 def halt_by_command(live):

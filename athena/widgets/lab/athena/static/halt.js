@@ -7,6 +7,8 @@ const ANSWER_MS = 5000; // a server that says nothing for so long is told as a f
 const SAME_CLICK_MS = 2000; // clicks so close together are one halt
 const TERMINAL = "In a terminal now: athena halt";
 
+const TYPING = { "data-lm-suppress-shortcuts": "true" }; // keys typed here are not JupyterLab's commands
+
 const MODES = {
   active: ["●", "ACTIVE", "athena-ok"],
   reduce_only: ["◆", "REDUCE-ONLY", "athena-careful"],
@@ -158,8 +160,8 @@ export function control({ scope = "global", target = "", system = {}, notebook =
   const detail = make("span", { class: "athena-detail" });
   const state = make("div", { class: "athena-state" }, venue, mode, detail);
   const proof = make("div", { class: "athena-proof", role: "alert", "aria-live": "assertive" });
-  const panel = make("div", { class: "athena-panel", hidden: true }, proof);
-  const root = make("div", { class: bar ? "athena-bar" : "athena-box", role: "group", "aria-label": "Halt trading" });
+  const panel = make("div", { class: "athena-panel", hidden: true, ...TYPING }, proof);
+  const root = make("div", { class: bar ? "athena-bar" : "athena-box", role: "group", "aria-label": "Halt trading", ...TYPING });
   if (bar) {
     root.append(state, button);
     document.body.append(panel);
@@ -229,13 +231,14 @@ export function control({ scope = "global", target = "", system = {}, notebook =
     const notes = [found.doubt && "CAREFUL: " + found.doubt, found.next];
     if (found.kernel) notes.push(found.kernel + " The kernel did it, and would wait for a running cell.");
     say(kind, found.text, ...notes.filter(Boolean));
-    if (found.halted && found.journal.halt && !found.reason_given) proof.append(reason(found, { system, notebook, fallback }));
+    const asked = proof.querySelector(".athena-reason");
+    if (found.halted && found.journal.halt && !found.reason_given && !asked) proof.append(reason(found, { system, notebook, fallback }));
     if (!target) proof.append(more);
   }
 
   function say(kind, first, ...rest) {
     const typed = proof.querySelector("input[type=text]");
-    const keep = typed && current?.journal?.halt && typed.dataset.halt === current.journal.halt ? typed.closest("form") : null;
+    const keep = typed && current?.journal?.halt && typed.dataset.halt === current.journal.halt ? typed.closest(".athena-reason") : null;
     const focused = keep && document.activeElement === typed;
     panel.hidden = false;
     panel.className = "athena-panel " + kind + (bar ? " athena-floating" : "");
@@ -290,11 +293,11 @@ function told(facts, bar) {
 function reason(found, { system, notebook, fallback }) {
   const halt = found.journal.halt;
   const field = make("input", { type: "text", maxlength: "400", placeholder: "Why? (for the record)", "aria-label": "Reason of the halt", "data-halt": halt });
-  const send = make("button", { type: "submit" }, "Record the reason");
+  const send = make("button", { type: "button", onclick: record }, "Record the reason");
   const answer = make("span", { role: "status" });
-  const form = make("form", { class: "athena-reason", onsubmit: record }, field, send, answer);
-  async function record(event) {
-    event.preventDefault();
+  const form = make("div", { class: "athena-reason" }, field, send, answer); // a real form is not submitted in JupyterLab
+  field.addEventListener("keydown", (event) => event.key === "Enter" && record());
+  async function record() {
     const asked = { halt, reason: field.value, notebook, ...system };
     try {
       const written = found.kernel ? await fallback("reason", asked) : await ask("halt/reason", asked);
