@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test soak lab bench check health-check status emergency-stop clean
+.PHONY: help demo test soak lab bench check monitor health-check status emergency-stop clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ bench: $(STAMP)  ## speed, each figure beside its yardstick in the same run
 
 check: $(STAMP)  ## lint, format and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+monitor: $(STAMP)  ## Prometheus, Alertmanager and the webhook beside the running engine or demo
+	@$(BIN)/athena monitor $(ARGS)
 
 health-check: $(STAMP)  ## every component, its age and the next action
 	@$(BIN)/athena health-check $(ARGS)

@@ -596,6 +596,19 @@ COMMANDS = (
         (option("--safe-mode", action="store_true", help="everything but new orders"),),
     ),
     Command(
+        "monitor",
+        SYSTEM,
+        "run Prometheus, Alertmanager and the webhook beside the engine, until Ctrl-C",
+        "athena.ops.monitor:monitor",
+    ),
+    Command(
+        "monitoring-config",
+        SYSTEM,
+        "write what Prometheus, Alertmanager and Grafana need; a file somebody edited is left as it is",
+        "athena.ops.monitoring.configuration:monitoring_config",
+        (option("folder", type=Path, metavar="DIR", help="made where it is missing"),),
+    ),
+    Command(
         "simulator",
         SYSTEM,
         "run the Alpaca-compatible simulator on loopback",

@@ -22,6 +22,7 @@ from prometheus_client.core import CounterMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from athena.config import Settings
+from athena.core import outbox
 from athena.core.alerts import unfinished_alerts
 from athena.errors import AthenaError, JournalError
 from athena.journal.journal import Journal
@@ -255,6 +256,11 @@ def _alerts(journal: Journal, counts: Counts) -> Iterator[Metric]:
     yield counters("alerts_received", "Firings and ends told by Alertmanager.", ("severity", "status"), counts.alerts)
     told = "Playbook runs that nobody watched, by verdict, or that they reached none."
     yield counters("playbook_runs", told, ("playbook", "result"), counts.playbook_runs)
+    told = "Attempts to deliver a message; dead: the last of one."
+    yield counters("notifications", told, ("channel", "result"), counts.notifications)
+    oldest = outbox.state(journal).oldest_at
+    age = (datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0
+    yield gauge("outbox_oldest_age_seconds", "Since the oldest message that waits was queued; 0 without one.", age)
     waiting = [alert.received_at for alert in unfinished_alerts(journal)]
     yield gauge("alerts_unfinished", "Alerts whose page or message is still to come.", len(waiting))
     age = (datetime.now(UTC) - min(waiting)).total_seconds() if waiting else 0.0

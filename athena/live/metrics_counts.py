@@ -28,6 +28,7 @@ PLAYBOOKS = (  # the catalogue is in a room above; a test holds the two together
     "drawdown_assessment", "correlation_matrix", "slippage_analysis", "market_volatility", "order_rejections",
     "guard_review", "limits_what_if", "crash_recovery", "data_recovery",
 )  # fmt: skip
+CHANNELS = ("slack", "email", "other")  # those that Apprise serves have names of the operators' own
 RUN_RESULTS = ("ok", "attention", "stop", "unknown", "failed")  # its verdict, or that it reached none
 OTHER = "other"
 RECENT_FILLS, FILLS_MIN, RECENT_SECONDS = 10, 3, 300
@@ -36,7 +37,8 @@ _PAGE = 2_000
 _ENDED_MAX = 50_000
 _EVENTS = (
     "SELECT sequence, kind, at, payload FROM events WHERE sequence > ? AND kind IN"
-    " ('order.refused', 'order.updated', 'fill', 'violation', 'halt.set', 'alert.received', 'playbook.ran')"
+    " ('order.refused', 'order.updated', 'fill', 'violation', 'halt.set', 'alert.received', 'playbook.ran',"
+    " 'delivery.sent', 'delivery.failed')"
     f" ORDER BY sequence LIMIT {_PAGE}"
 )
 
@@ -57,6 +59,8 @@ class Counts:
         self.alerts = Counter(dict.fromkeys(ALERTS, 0))  # as Alertmanager told of them, each firing and each end once
         results = [(name, result) for name in (*PLAYBOOKS, OTHER) for result in RUN_RESULTS]
         self.playbook_runs = Counter(dict.fromkeys(results, 0))  # runs that nobody watched
+        fates = [(channel, result) for channel in CHANNELS for result in ("sent", "failed", "dead")]
+        self.notifications = Counter(dict.fromkeys(fates, 0))  # attempts; dead: it will not be tried again
         self._ended: dict[str, None] = {}  # client order ids, oldest first
 
     def catch_up(self, journal: Journal) -> None:
@@ -105,6 +109,11 @@ class Counts:
             case "alert.received":
                 severity = facts["severity"] if facts["severity"] in ("critical", "warning") else OTHER
                 self.alerts[severity, facts["status"]] += 1
+            case "delivery.sent" | "delivery.failed":
+                channel = facts["id"].rpartition(".")[2]
+                failed = "failed" if facts.get("next_at") else "dead"
+                fate = "sent" if kind == "delivery.sent" else failed
+                self.notifications[channel if channel in CHANNELS else OTHER, fate] += 1
             case "playbook.ran":
                 result = str(facts.get("verdict")).lower() if facts["succeeded"] else "failed"
                 name = facts["playbook"] if facts["playbook"] in PLAYBOOKS else OTHER

@@ -36,7 +36,7 @@ def demo(settings: Settings, arguments: argparse.Namespace) -> int:
         "ATHENA_SIMULATOR_URL": settings.simulator_url,
         "ATHENA_REPORTS": str(settings.reports.resolve()),
         "ATHENA_OPERATOR": "demo",
-        "ATHENA_METRICS_PORT": str(free_port()),
+        "ATHENA_METRICS_PORT": str(settings.metrics_port),
     }
     console.print(f"[bold]Athena demo[/]: {DAY:%A %d %B %Y}, the market falls 3.8 %, at {SPEED} times real time")
     with Processes(folder / "logs", environment) as processes:
@@ -71,7 +71,7 @@ def _settings(settings: Settings, folder: Path, port: int) -> Settings:
     made = replace(
         settings, home=(folder / "home").resolve(), venue="simulator", account="", key_id="SIMULATOR",
         secret_key="simulator-secret", simulator_url=f"http://127.0.0.1:{port}", symbols=SYMBOLS,
-        strategies=strategies, operator="demo", safe_mode=False,
+        strategies=strategies, operator="demo", safe_mode=False, metrics_port=free_port(),
         # At 390 times real time a fifth of a second is 78 seconds; two busy strategies often lose five times in a row.
         limits={"max_quote_age_seconds": 120, "max_consecutive_losses": 15},
     )  # fmt: skip
@@ -80,7 +80,8 @@ def _settings(settings: Settings, folder: Path, port: int) -> Settings:
         f'[[strategies]]\nname = "{s.name}"\nkind = "{s.kind}"\nsymbols = {json.dumps(s.symbols)}\n' for s in strategies
     ]
     limits = "[limits]\n" + "".join(f"{name} = {value}\n" for name, value in made.limits.items())
-    head = f"symbols = {json.dumps(SYMBOLS)}\n"
+    head = f"symbols = {json.dumps(SYMBOLS)}\n"  # the ports too: athena --home of the demo speaks of this simulator
+    head += f'simulator_url = "{made.simulator_url}"\nmetrics_port = {made.metrics_port}\n'
     (made.home / "athena.toml").write_text("\n".join([head, limits, *tables]))
     return made
 

@@ -46,9 +46,13 @@ class Processes:
 
     def start(self, name: str, *arguments: str, module: str = "athena.cli") -> None:
         """Start `athena ARGUMENTS`, or another module, in the background, its output in `<folder>/<name>.log`."""
+        self.launch(name, sys.executable, "-m", module, *arguments)
+
+    def launch(self, name: str, *command: str) -> None:
+        """Start any program in the background, its output in `<folder>/<name>.log`."""
         with self.log(name).open("ab") as log:
             self._children[name] = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                command,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -76,6 +80,10 @@ class Processes:
 
     def alive(self, name: str) -> bool:
         return name in self._children and self._children[name].poll() is None
+
+    def died(self, name: str) -> bool:
+        """Whether it was started and has ended by itself."""
+        return name in self._children and not self.alive(name)
 
     def stop(self, name: str) -> int | None:
         """Ask the child to stop, insist after some seconds; its exit code."""
