@@ -220,7 +220,7 @@ COMMANDS = (
     Command(
         "render-all",
         DAILY,
-        "run every playbook that only reads, in parallel",
+        "run every playbook in parallel; those that can act only show what they would do",
         "athena.ops.reports:render_all",
         (_DAY, _WHY, _EXTRAS[0], _KEEP_DAYS),
     ),

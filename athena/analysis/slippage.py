@@ -243,15 +243,17 @@ def _worst(parts: pd.DataFrame, kept: pd.DataFrame | None, n: int = 10) -> Secti
     )
     tables = [Table("The ten fills furthest from their mid", dear, columns, "No fill cost anything.", cards=True)]
     if kept is not None and len(dear):
-        around_columns = (
-            Column("fill", "Fill no.", style.count),
-            Column("symbol", "Symbol"),
-            Column("after_seconds", "After the fill", style.offset),
-            Column("bid", "Bid", style.usd),
-            Column("ask", "Ask", style.usd),
-            Column("moved_bps", "Mid moved our way, bps", style.bps),
-            Column("age_seconds", "Quote age, s", style.bps),
-        )
-        around, empty = quotes_around(dear, kept), "No quotes were kept around them."
-        tables.append(Table("The quotes around them", around, around_columns, empty, shown=80))
+        tables.append(_around(quotes_around(dear, kept)))
     return Section("Which fills were worst?", "Measured from the mid just before each fill.", tuple(tables))
+
+
+def _around(around: pd.DataFrame) -> Table:
+    """One row a fill, one column a moment: bid / ask."""
+    quotes = [f"{style.usd(bid)} / {style.usd(ask)}" for bid, ask in zip(around["bid"], around["ask"], strict=True)]
+    wide = around.assign(quote=quotes).pivot(index=["fill", "symbol"], columns="after_seconds", values="quote")
+    wide.columns = [style.offset(seconds) for seconds in wide.columns]
+    moments = [Column(name, name) for name in wide.columns]
+    columns = (Column("fill", "Fill no.", style.count), Column("symbol", "Symbol"), *moments)
+    empty = "No quotes were kept around them."
+    return Table("The quotes around them, bid / ask, so long after the fill", wide.reset_index(), columns, empty,
+                 cards=True)  # fmt: skip

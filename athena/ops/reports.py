@@ -56,7 +56,7 @@ def playbooks(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def render_all(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Run every playbook that only reads, in parallel; a table of verdicts; exit 8 when one of them failed."""
+    """Run every playbook in parallel, acting in none; a table of verdicts; exit 8 when one of them failed."""
     from athena.playbooks.batch import render_all as render
 
     steps = _Progress(arguments.json)
@@ -76,7 +76,7 @@ def render_all(settings: Settings, arguments: argparse.Namespace) -> int:
         told = [_as_json(o.run) if o.run else {"playbook": o.name, "error": o.error} for o in outcomes]
         print(json.dumps({"runs": told, "pruned": gone}))
     else:
-        _verdicts(outcomes, [name for name, one in PLAYBOOKS.items() if not one.reads_only], settings)
+        _verdicts(outcomes, settings)
         if gone is not None:
             _console().print(f"pruned  {gone} runs older than {arguments.keep_days} days")
     return PlaybookError.exit_code if any(outcome.failed for outcome in outcomes) else 0
@@ -173,7 +173,7 @@ def _show(run: PlaybookRun) -> None:
             console.print(f"{label:<7} {path}{took}", soft_wrap=True, markup=False)
 
 
-def _verdicts(outcomes: list[Outcome], left_out: list[str], settings: Settings) -> None:
+def _verdicts(outcomes: list[Outcome], settings: Settings) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -189,8 +189,6 @@ def _verdicts(outcomes: list[Outcome], left_out: list[str], settings: Settings) 
         table.add_row(word, run.name, reason, run.changed or "–", f"{run.seconds:.1f}")
     console = _console()
     console.print(table)
-    if left_out:
-        console.print(f"not run, because they can act: {', '.join(left_out)}")
     console.print(f"index   {settings.reports / 'index.html'}", soft_wrap=True)
 
 

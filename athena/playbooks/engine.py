@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+from jupyter_client.connect import write_connection_file
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from jupyter_core.utils import run_sync
 
-from athena.playbooks.kernel import block_slow_imports
+from athena.playbooks.kernel import become_kernel, block_slow_imports
 
 NAME = "athena"
 Progress = Callable[[int, int, str], None]
@@ -37,6 +43,57 @@ def start_kernel(folder: Path, environment: Mapping[str, str]) -> Any:
     )
     run_sync(manager.start_kernel)(env=dict(environment), cwd=str(folder))
     return manager
+
+
+def fork_kernel(folder: Path) -> Any:
+    """The same, forked from this process, which has imported what it needs and has no threads yet; Linux only."""
+    connection_file = str(folder / "c.json")
+    write_connection_file(connection_file, transport="ipc", ip=str(folder / "k"), key=os.urandom(16).hex().encode())
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        become_kernel(connection_file, str(folder), parent)
+    manager = AsyncKernelManager(kernel_name=NAME, kernel_spec_manager=_OneKernel(), connection_file=connection_file)
+    manager.load_connection_file()
+    provisioner = LocalProvisioner(kernel_id=uuid4().hex, kernel_spec=manager.kernel_spec, parent=manager)
+    provisioner.process, provisioner.pid = _Child(pid), pid  # type: ignore[assignment]
+    manager.provisioner = provisioner
+    return manager
+
+
+class _Child:
+    """A forked kernel, as much of a Popen as its provisioner asks for."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                pid, status = self.pid, 0
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self) -> int | None:
+        while self.poll() is None:
+            time.sleep(0.01)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
 
 
 def register(kernel: Any, progress: Progress) -> dict[str, int]:

@@ -154,8 +154,13 @@ def published(result: Path, seconds: float) -> PlaybookRun:
 
 def reserve(settings: Settings, reports: Path, environment: Mapping[str, str] | None = None) -> Worker:
     """A worker of this live system, started and waiting, for one run soon; `end()` it where none comes."""
-    surroundings = os.environ if environment is None else environment
-    return workers.start(secrets.clean_environment(surroundings) | _system(settings, reports))
+    return workers.start(surroundings(settings, reports, environment))
+
+
+def surroundings(settings: Settings, reports: Path, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a run's processes see of the environment: no secret, and which live system they speak of."""
+    known = os.environ if environment is None else environment
+    return secrets.clean_environment(known) | _system(settings, reports)
 
 
 def _extras(

@@ -21,20 +21,21 @@ RESULT = "application/vnd.athena.result+json"  # athena.playbooks.record.MIMETYP
 ERROR_TAG = "papermill-error-cell-tag"
 
 
-def main() -> None:
+def main(*, forks: bool = False) -> None:
     """Prepares, waits for an order and runs it; without one (whoever started it is gone) it ends.
 
-    The outcome says whether the run succeeded, so that the exit code is only for dying.
+    The outcome says whether the run succeeded, so that the exit code is only for dying. forks: this process came from
+    the nursery, and its kernel is forked from it.
     """
     from jupyter_core.utils import run_sync
 
-    from athena.playbooks.engine import start_kernel
+    from athena.playbooks.engine import fork_kernel, start_kernel
     from athena.playbooks.kernel import block_slow_imports
 
     block_slow_imports()
     sockets = Path(tempfile.mkdtemp(prefix="ath-"))  # short: a socket's path holds 107 bytes
     try:
-        kernel = start_kernel(sockets, dict(os.environ))
+        kernel = fork_kernel(sockets) if forks else start_kernel(sockets, dict(os.environ))
         threading.Thread(target=_prepare, daemon=True).start()
         order_path = sys.stdin.readline().strip()
         if order_path:

@@ -14,11 +14,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 Progress = Callable[[int, int, str], None]
 GRACE_SECONDS = 60.0  # for starting, and for the export, beside the cells' own time
@@ -26,11 +26,30 @@ RESERVE_SECONDS = 3600.0  # what waits for longer may run code that was replaced
 _workers: set[Worker] = set()  # of the runs under way in this process
 
 
+class Process(Protocol):
+    """What is asked of a worker's process; a Popen, or one that was forked."""
+
+    pid: int
+    stdin: IO[bytes] | None
+
+    @property
+    def stdout(self) -> Output | None: ...
+    def poll(self) -> int | None: ...
+    def wait(self) -> int: ...
+
+
+class Output(Protocol):
+    """Lines as they come."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+    def close(self) -> None: ...
+
+
 @dataclass(eq=False)
 class Worker:
     """A process that waits for one order. `environment` is what its notebook will see."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     stderr: IO[bytes]
     environment: Mapping[str, str]
     started: float = field(default_factory=time.monotonic)

@@ -42,7 +42,7 @@ def control_room(system: System | None = None, *, live: bool | None = None) -> C
 
 def _front_end() -> bool:
     """Whether somebody can click here: a server started this kernel, and no runner did."""
-    from athena.playbooks.books.asking import headless
+    from athena.playbooks.kernel import headless
 
     return not headless() and any(name in os.environ for name in ("JPY_SESSION_NAME", "VSCODE_PID"))
 

@@ -5,7 +5,6 @@ answers="limits=yes; strategies=no: breakout's window is stale"
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import date
 from html import escape
@@ -16,6 +15,7 @@ from athena.errors import AthenaError, SettingsError, did_you_mean
 from athena.journal import Journal
 from athena.model import trading_date
 from athena.playbooks.books.system import System
+from athena.playbooks.kernel import headless
 
 _WORDS = {"yes": True, "y": True, "true": True, "no": False, "n": False, "false": False}
 
@@ -72,11 +72,6 @@ def journal_answers(system: System, playbook: str, answers: Mapping[str, tuple[b
                 }
                 journal.append("note", payload, system.venue_now)
     return len(news)
-
-
-def headless() -> bool:
-    """True in the runner's kernel, where nobody can click."""
-    return "athena.playbooks.kernel" in sys.orig_argv
 
 
 class Ask:
