@@ -111,6 +111,12 @@ CATALOGUE = (
         (DAYS, JOURNAL),
     ),
     Playbook(
+        "monitoring",
+        "What do the metrics say?",
+        "Profit, fills, slippage, violations and latency by Prometheus, beside the journal; alerts that fire.",
+        (Parameter("hours", Kind.NUMBER, 1.0, "Hours of machine time shown, the latest ones"), JOURNAL),
+    ),
+    Playbook(
         "limits_what_if",
         "What would other limits have refused?",
         "Every journaled order again through the guard's own checks, under the limits you propose.",

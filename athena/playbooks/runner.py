@@ -188,6 +188,7 @@ def _extras(
 def _system(settings: Settings, reports: Path) -> dict[str, str]:
     """Which live system a kernel speaks of: it runs in another folder, and may have been given other settings."""
     named = {"HOME": settings.home.resolve(), "REPORTS": reports.resolve(), "OPERATOR": settings.operator}
+    named["PROMETHEUS_URL"] = settings.prometheus_url
     if settings.account:
         named["ACCOUNT"] = settings.account
     if settings.venue == "simulator":  # its address is loopback's, and no secret

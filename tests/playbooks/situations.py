@@ -23,6 +23,7 @@ BOOKS = (
     "market_volatility",
     "order_rejections",
     "guard_review",
+    "monitoring",
     "limits_what_if",
     "crash_recovery",
     "data_recovery",

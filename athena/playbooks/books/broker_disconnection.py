@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from athena.errors import AthenaError
 from athena.journal import Journal
 from athena.journal.codec import from_text
 from athena.model import NEW_YORK
-from athena.playbooks.books import checks, pictures
+from athena.playbooks.books import checks, pictures, prometheus
 from athena.playbooks.books.acting import Plan, Truth, own_settings, phrase
 from athena.playbooks.books.system import System
 from athena.playbooks.books.telling import answer, answers, matrix, of_decision, table
@@ -28,7 +28,7 @@ QUESTIONS = {
     "reach": "Is it us, or them?",
     "truth": "Are our orders and positions still what we think?",
     "exposure": "What is at risk meanwhile?",
-    "history": "How often before?",
+    "history": "How often before, and what did the metrics say around the last?",
 }
 ESCALATE_SECONDS = 30
 RECONNECT_SECONDS = 30.0
@@ -244,7 +244,22 @@ def _history(system: System) -> Section:
         if gone
         else "No outage ended so far."
     )
-    return Section(QUESTIONS["history"], words, (table("Changes, latest first", shown, *columns),), draw)
+    metrics = _metrics(system)
+    changes = table("Changes, latest first", shown, *columns)
+    return Section(QUESTIONS["history"], f"{words} {metrics.reading}", (changes, *metrics.tables), draw)
+
+
+def _metrics(system: System) -> Section:
+    """Prometheus around the latest outage, or of the last minutes where there was none."""
+    left = back = None
+    for row in system.journal.query("SELECT at, state, previous FROM broker_states ORDER BY sequence"):
+        if row["previous"] == "connected" and row["state"] != "connected":
+            left, back = from_text(row["at"]), None
+        elif row["state"] == "connected" and left is not None and back is None:
+            back = from_text(row["at"])
+    start = left or datetime.now(UTC) - timedelta(minutes=5)
+    wanted = (prometheus.CONNECTED, prometheus.LATENCY, prometheus.FAILED, prometheus.DATA_AGE)
+    return prometheus.around(system, "", wanted, start, back)
 
 
 def _outages(system: System) -> dict[str, float]:

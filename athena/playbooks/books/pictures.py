@@ -50,6 +50,8 @@ def curve(
     spans: Sequence[tuple[Any, Any, str]] = (),
     marks: pd.DataFrame | None = None,
     form: str = "$%{y:,.2f}",
+    tick: str = ",.0f",
+    time: str = "New York time",
 ) -> Any:
     """A line by time in New York. spans: shaded (from, to, words); marks: `at` and `text`, crosses on the line."""
     go = _plotly()
@@ -93,8 +95,10 @@ def curve(
                 )
             )
     many = first.tz_convert(NEW_YORK).date() != last.tz_convert(NEW_YORK).date()
-    figure.update_xaxes(type="date", tickformat="%-d %b" if many else "%H:%M", title_text="New York time")
-    figure.update_yaxes(title_text=axis, tickformat=",.0f")
+    short = last - first < pd.Timedelta(minutes=10)
+    ticks = "%-d %b" if many else "%H:%M:%S" if short else "%H:%M"
+    figure.update_xaxes(type="date", tickformat=ticks, title_text=time)
+    figure.update_yaxes(title_text=axis, tickformat=tick)
     return figure
 
 

@@ -10,7 +10,7 @@ from athena.analysis.execution import slippage as by_mid
 from athena.analysis.execution import with_slippage
 from athena.core import decisions, frames
 from athena.errors import AthenaError
-from athena.playbooks.books import checks, market
+from athena.playbooks.books import checks, market, prometheus
 from athena.playbooks.books.order_rejections import since
 from athena.playbooks.books.system import System
 from athena.playbooks.books.telling import answer, answers, matrix, of_decision
@@ -25,6 +25,7 @@ QUESTIONS = {
     "hour": "By hour (New York)?",
     "strategy": "By strategy?",
     "expected": "More than it should have cost?",
+    "metrics": "What did the metrics say meanwhile?",
 }
 
 
@@ -71,10 +72,18 @@ def assess(system: System, symbol: str = "", days: int = 1, hours: float = 0.0) 
         "expected": unsaid,
         **judged.sections,
         "matrix": Section(QUESTIONS["matrix"], words, (matrix(decided),)),
+        "metrics": _metrics(system, fills),
     }
     well = f"Every symbol's slippage is below {low} bps, {where}."
     numbers = {**judged.numbers, "rows_fired": sorted(fired)}
     return answer(TITLE, QUESTIONS, system, findings, sections, numbers, well, "Monitor, no action.")
+
+
+def _metrics(system: System, fills: pd.DataFrame) -> Section:
+    """Prometheus while these fills were recorded."""
+    start, end = (moment.to_pydatetime() for moment in (fills["recorded_at"].min(), fills["recorded_at"].max()))
+    wanted = (prometheus.SLIPPAGE, prometheus.LATENCY, prometheus.DATA_AGE)
+    return prometheus.around(system, QUESTIONS["metrics"], wanted, start, end)
 
 
 def _measured(judged: Assessment, fills: int) -> Finding:

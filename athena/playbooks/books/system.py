@@ -48,6 +48,7 @@ class System:
     opened: Journal | None = field(default=None, repr=False)
     broker: Any = None
     silent: str = ""  # why the venue is not asked (any more)
+    unwatched: str = ""  # why Prometheus is not asked (any more)
 
     @property
     def journal(self) -> Journal:

@@ -16,7 +16,7 @@ from athena.core import decisions, frames
 from athena.core.decisions import Decision
 from athena.errors import AthenaError
 from athena.model import Mode, Origin, Scope
-from athena.playbooks.books import checks, market, pictures
+from athena.playbooks.books import checks, market, pictures, prometheus
 from athena.playbooks.books.acting import Plan, Truth, own_settings, phrase
 from athena.playbooks.books.system import System
 from athena.playbooks.books.telling import answer, answers, matrix, of_decision, table
@@ -27,6 +27,7 @@ QUESTIONS = {
     "matrix": "What does the decision matrix say?",
     "exposure": "What is held meanwhile?",
     "before": "What led to it?",
+    "metrics": "What did the metrics say around it?",
     "resume": "May it resume?",
 }
 
@@ -48,6 +49,7 @@ def assess(system: System, symbol: str = "") -> Assessment:
         "matrix": Section(QUESTIONS["matrix"], "The fired rows come first.", (matrix(whole),)),
         "exposure": at_risk,
         "before": _before(system),
+        "metrics": prometheus.around_halts(system, QUESTIONS["metrics"], halts),
         "resume": _resume(ready, halts),
     }
     numbers = {"halts": len(halts), "positions": len(held), **_numbers(system)}
