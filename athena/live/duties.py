@@ -74,11 +74,11 @@ class Duties:
     def _retry_halts(self) -> None:
         """A crash whose halt could not be journaled is halted again, once a second, until it is on record."""
         engine = self._engine
-        unrecorded = [what for what, name in engine.crashes.items() if not name]
-        if unrecorded and self.monotonic - self._retried_at >= 1:
+        if engine.unrecorded and self.monotonic - self._retried_at >= 1:
             self._retried_at = self.monotonic
-            for what in unrecorded:
-                engine.crashes[what] = engine.guard.halt(f"{what} failed", origin=Origin.GUARD, owner="engine").id
+            for what, reason in list(engine.unrecorded.items()):
+                engine.crashes[what] = engine.guard.halt(reason, origin=Origin.GUARD, owner="engine").id
+                del engine.unrecorded[what]
 
     def _cancel_orders(self, now: datetime) -> None:
         engine = self._engine

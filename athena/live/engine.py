@@ -90,7 +90,8 @@ class Engine:
         self.emit: Callable[[Action], bool] = lambda action: False
         self.guarded = False  # the guard has started: it may be fed and asked
         self.stopping = self.ended = False
-        self.crashes: dict[str, str] = {}  # what failed -> the id of the halt it caused
+        self.crashes: dict[str, str] = {}  # what failed -> the id of the halt it caused, "" while that is not journaled
+        self.unrecorded: dict[str, str] = {}  # what failed -> the reason of a halt that could not be journaled yet
         self.fills_seen: dict[str, int] = {}  # symbol -> fills taken in by this process
         self._buffer: deque[Event] | None = deque(maxlen=BUFFER_MAX)
 
@@ -334,6 +335,7 @@ class Engine:
         try:
             self.crashes[what] = self.guard.halt(reason, origin=Origin.GUARD, owner="engine").id
         except Exception as second:  # the flag is down by then: the guard writes it first
+            self.unrecorded[what] = f"{reason} (at {datetime.now(UTC):%H:%M:%S} UTC)"
             log.error("the halt could not be journaled", exc_info=second)
 
 

@@ -89,7 +89,7 @@ class GuardStatus:
 def read_status(flag: GuardFlag, journal: Journal, account: str, venue: str, book: Book | None) -> GuardStatus:
     """Assemble the status from the flag, the journal and, in the engine's process, its own book."""
     rules = Rules.load(journal)
-    heard, usage, alive, safe = _engine(journal)
+    heard, usage, alive, safe = _engine(journal, flag.lease_seconds > 0)
     passes = flag.allows()
     running = alive and flag.lease_seconds > 0
     if book is not None:
@@ -135,7 +135,7 @@ def why(passes: bool, halted: bool, mode: Mode, running: bool, safe: bool) -> st
     if passes and mode is Mode.ACTIVE:
         return "the guard lets orders pass, but the engine is in SAFE MODE and makes none" if safe else "orders pass"
     if halted and mode is not Mode.HALTED:
-        return "orders refused: the flag is halted, by a halt or a resume that is not finished"
+        return "orders refused: the flag is halted by what is not journaled, or new here (a reboot, a copied journal)"
     if mode is not Mode.ACTIVE:
         return "only reducing orders pass" if mode is Mode.REDUCE_ONLY and passes else "orders refused"
     return (
@@ -145,11 +145,13 @@ def why(passes: bool, halted: bool, mode: Mode, running: bool, safe: bool) -> st
     )
 
 
-def _engine(journal: Journal) -> tuple[str, dict[str, str], bool, bool]:
+def _engine(journal: Journal, leased: bool) -> tuple[str, dict[str, str], bool, bool]:
     heard = beat(journal)
     if heard is None:
         return "never ran on this journal", {}, False, False
     text = f"running, pid {heard.pid}" if heard.alive else f"not running, {heard.silence}"
+    if leased and not heard.alive and not heard.stopped:  # its guardian still vouches: it lives, and cannot write
+        text = f"SILENT though it lives ({heard.silence}): see the disk"
     return (
         text,
         dict(heard.details.get("guard") or {}),

@@ -161,8 +161,7 @@ class Runner:
         self._state = "running"
         self.heartbeat.beat(self._state)
         what = f"engine ready on {self.engine.settings.venue} account {self.account_number}"
-        why = self.halt.reason if self.halt else "the engine started"
-        self.announce(f"{what}: {report}; trading is halted ({why}) until: athena resume")
+        self.announce(f"{what}: {report}; trading is halted until: athena resume")
 
     # ------------------------------------------------------------------------------------------------------------ tasks
 

@@ -63,6 +63,7 @@ def fail_stale_commands(journal: Journal) -> None:
 
 def log_to_file(settings: Settings) -> None:
     """The engine's log with its tracebacks: `<folder>/engine.log`, kept small."""
+    logging.raiseExceptions = False  # a full disk must not fill the terminal with the log's own tracebacks
     log = logging.getLogger("athena.engine")
     for old in list(log.handlers):
         log.removeHandler(old)

@@ -42,7 +42,9 @@ class LastRun:
             return "the last run ended cleanly" if self.heard_at else "the first run on this journal"
         heard = "before its first heartbeat"
         if self.heard_at is not None:
-            heard = f"last heard of at {self.heard_at:%Y-%m-%d %H:%M:%S} UTC, {self.silent_seconds:.0f} s ago"
+            ago = self.silent_seconds or 0.0
+            when = f"{ago:.0f} s ago" if ago >= 0 else "which is still to come: this clock was set back"
+            heard = f"last heard of at {self.heard_at:%Y-%m-%d %H:%M:%S} UTC, {when}"
         return f"the last run ended uncleanly (pid {self.pid}, {heard})"
 
 

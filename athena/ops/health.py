@@ -15,6 +15,8 @@ from athena.journal.codec import from_text
 from athena.journal.journal import Journal
 from athena.live import vitals
 from athena.live.brokers.base import BrokerHealth
+from athena.live.execution_guard import ExecutionGuard
+from athena.model import Mode
 
 if TYPE_CHECKING:
     from athena.live.strategies import Finding
@@ -130,7 +132,7 @@ def look(settings: Settings) -> list[Component]:
         return [
             _journal(journal),
             _disk(settings),
-            _engine(journal),
+            _engine(settings, journal),
             _guard(settings, journal),
             _venue(settings),
             _broker(journal),
@@ -163,21 +165,26 @@ def _disk(settings: Settings) -> Component:
     return Component("disk", Verdict.STOP, f"{free:,.0f} MB free", None, f"free some space at {settings.folder} now")
 
 
-def _engine(journal: Journal) -> Component:
+def _engine(settings: Settings, journal: Journal) -> Component:
     heard = vitals.beat(journal)
     if heard is None:
         return Component("engine", Verdict.ATTENTION, "never ran", None, "athena engine")
     since, state = heard.age_seconds, heard.details.get("state", "running")
     if not heard.alive:
-        told = "stopped" if heard.stopped else f"not running, {heard.silence}"
-        return Component("engine", Verdict.STOP, told, since, "athena engine; it starts halted")
+        guard = ExecutionGuard.get_instance(settings).get_status()
+        silent = guard.lease_seconds > 0 and not heard.stopped
+        then = "see the disk, and engine.log" if silent else "athena engine; it starts halted"
+        return Component("engine", Verdict.STOP, "stopped" if heard.stopped else guard.engine, since, then)
     return Component("engine", Verdict.OK, f"pid {heard.pid}, {state}", since)
 
 
 def _guard(settings: Settings, journal: Journal) -> Component:
     rows = journal.query("SELECT scope, target, mode, owner, reason FROM halts WHERE cleared_at IS NULL ORDER BY at")
     if not rows:
-        return Component("guard", Verdict.OK, "active, no halt")
+        status = ExecutionGuard.get_instance(settings).get_status()  # the flag may refuse though no halt is journaled
+        if status.mode is Mode.ACTIVE:
+            return Component("guard", Verdict.OK, "active, no halt")
+        return Component("guard", Verdict.STOP, status.why, None, "athena guard-state-check")
     told = "; ".join(f"{r['mode']} {r['target'] or r['scope']}: {r['reason']} ({r['owner']})" for r in rows)
     everything = any(r["scope"] == "global" for r in rows)
     return Component("guard", Verdict.STOP if everything else Verdict.ATTENTION, told, None, "athena resume REASON")

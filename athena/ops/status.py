@@ -168,6 +168,7 @@ def _open_orders(journal: Journal) -> list[dict[str, Any]]:
 
 def _screen(found: SystemStatus) -> list[RenderableType]:
     """The screen from the most to the least urgent: is trading allowed, is it alive, what do we hold."""
+    from rich.markup import escape
     from rich.table import Table
 
     guard = found.guard
@@ -185,7 +186,7 @@ def _screen(found: SystemStatus) -> list[RenderableType]:
         f"books     {_books(found.reconciliation)}",
         f"day P&L   {_signed(found.daily_pnl)}   equity {_dollars(found.equity)}   violations {guard.violations_today}",
     ]
-    parts += [f"[{colour}]halt[/]      {halt}" for halt in guard.halts[:LINES_MAX]]
+    parts += [f"[{colour}]halt[/]      {escape(str(halt))}" for halt in guard.halts[:LINES_MAX]]
     parts += [f"          … and {len(guard.halts) - LINES_MAX} more"] * (len(guard.halts) > LINES_MAX)
     used = sorted((line for line in guard.limits if line.ratio is not None), key=lambda line: -(line.ratio or 0))
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)

@@ -94,7 +94,8 @@ class Supervisor:
             await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._ready)), seconds)
         except TimeoutError:
             told = f"the {self.name} stream is not up after {seconds:g} s: {self.reason}."
-            raise BrokerUnavailable(told, "It keeps trying.") from None
+            hint = "Look at the network; only one engine or program may hold an account's stream at a time."
+            raise BrokerUnavailable(told, hint) from None
 
     def restart(self) -> None:
         """Drop the connection, or the wait for one, and connect at once. From any thread."""
