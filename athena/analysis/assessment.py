@@ -65,7 +65,7 @@ class Section:
         return None if self.draw is None else self.draw()
 
     def _repr_html_(self) -> str:
-        reading = f'<p class="soft">{escape(self.reading)}</p>' if self.reading else ""
+        reading = f'<p class="soft">{style.marked(self.reading)}</p>' if self.reading else ""
         return f'<div class="athena"><h2>{escape(self.question)}</h2>{reading}</div>'
 
     def _ipython_display_(self) -> None:
@@ -116,8 +116,8 @@ class Assessment:
         return (
             f"<style>{style.CSS}</style>"
             f'<div class="athena"><div class="verdict tone-{self.verdict.lower()}" data-verdict="{self.verdict}">'
-            f'<div class="word">{self.verdict}</div><p>{escape(self.reason)}</p>'
-            f"<p><b>Next:</b> {escape(self.action)}</p>{asof}</div></div>"
+            f'<div class="word">{self.verdict}</div><p>{style.marked(self.reason)}</p>'
+            f"<p><b>Next:</b> {style.marked(self.action)}</p>{asof}</div></div>"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from athena.analysis import curves, execution
+from athena.analysis import curves, execution, style
 from athena.analysis.assessment import Assessment, Finding, Section, Verdict, conclude
 from athena.analysis.daily_facts import DayFacts, DayRecord, work_out
 from athena.analysis.daily_rules import judge
@@ -28,7 +28,7 @@ def assess(record: DayRecord) -> Assessment:
     return Assessment(
         title=f"Daily report {record.trading_date}",
         verdict=verdict,
-        reason=reason,
+        reason=f"{_profit(facts)}{reason}",
         action=action,
         as_of=record.venue_now or record.as_of,
         findings=tuple(findings),
@@ -67,6 +67,15 @@ def numbers(facts: DayFacts) -> dict[str, Any]:
         "violations": int(record.violations.assign(times=record.violations.get("times", 1))["times"].sum()),
         "positions": len(facts.positions),
     }
+
+
+def _profit(facts: DayFacts) -> str:
+    """The day's profit in words, ahead of everything else; nothing where it cannot be worked out, which a rule says."""
+    identity, start = facts.identity, facts.record.equity_start
+    if identity is None:
+        return ""
+    share = f" ({style.signed_percent(float(identity.profit / start))})" if start else ""
+    return f"P&L {style.dollars(identity.profit)}{share}. "
 
 
 def _facts(record: DayRecord) -> dict[str, Any]:

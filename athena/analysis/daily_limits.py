@@ -23,6 +23,7 @@ COLUMNS = [
     "used_fraction",
     "limit_number",
     "used_number",
+    "by",
 ]
 
 
@@ -38,7 +39,7 @@ def limit_use(facts: DayFacts) -> pd.DataFrame:
         measure = _MEASURES.get(limit.name)
         found = measure(facts, limit.target or "") if measure and value is not None else None
         if found is None or value is None:
-            shown = write(value) if value is not None else str(limit.value)
+            shown = write(value) if value is not None else _words(limit.value)
             rows.append(
                 [
                     limit.name,
@@ -51,6 +52,7 @@ def limit_use(facts: DayFacts) -> pd.DataFrame:
                     None,
                     value,
                     None,
+                    limit.changed_by,
                 ]
             )
             continue
@@ -68,9 +70,19 @@ def limit_use(facts: DayFacts) -> pd.DataFrame:
                 fraction,
                 value,
                 used,
+                limit.changed_by,
             ]
         )
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _words(value: Any) -> str:
+    """A limit that is no number: off, yes or no, symbols, a choice."""
+    if value is None:
+        return "off"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
 
 
 def _number(value: Any) -> float | None:

@@ -253,16 +253,20 @@ def limits(facts: DayFacts) -> Section:
         Column("unit", "Unit"),
         Column("used_fraction", "Share used", style.percent),
         Column("basis", "Measured as"),
+        Column("by", "Set by"),
     ]
-    measured = use.dropna(subset=["used_fraction"])
+    others = [Column("name", "Limit"), Column("target", "For"), Column("limit", "Value", _right),
+              Column("unit", "Unit"), Column("by", "Set by")]  # fmt: skip
+    known = use["used_fraction"].notna()
+    measured = use[known].sort_values("used_fraction", ascending=False, ignore_index=True)
     draw = (lambda: figures.limit_bars(measured)) if len(measured) else None
-    table = Table("Limits in force, with what the day used of them", use, columns, "No limit is set.", cards=True)
-    return Section(
-        QUESTIONS["limits"],
-        "Bars show the share used at the day's worst moment; past 80 % needs a look.",
-        (table,),
-        draw,
+    none, rest = "No limit could be measured.", use[~known].reset_index(drop=True)
+    tables = (
+        Table("Limits at the end of the day, with what the day used of them", measured, columns, none, cards=True),
+        Table("The other limits, whose use this report does not measure", rest, others, "None.", shown=80),
     )
+    reading = "Bars show the share used at the day's worst moment; past 80 % needs a look."
+    return Section(QUESTIONS["limits"], reading, tables, draw)
 
 
 def overnight(facts: DayFacts) -> Section:

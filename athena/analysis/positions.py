@@ -222,7 +222,8 @@ def _sections(
         f"{found.method}, signed by position: red pairs win and lose together. At least {least} common returns a pair; "
         f"{found.blanks} blank.{shrunk}{mended}"
     )
-    figure = partial(risk_figures.correlation_map, shown, links)
+    known = len(shown) > 1 and bool(shown.notna().to_numpy()[np.triu_indices(len(shown), 1)].any())
+    figure = partial(risk_figures.correlation_map, shown, links) if known else None
     sections = {"correlation": Section("Which positions are the same bet?", reading, draw=figure)}
     if together is None:
         sections["together"] = Section("Are all positions moving together, now against usual?", f"Not known. {why_not}")

@@ -14,8 +14,8 @@ from athena.analysis.inputs import Floats
 from athena.analysis.tables import rows_of
 from athena.model import NEW_YORK
 
-# opaque, so that white figures read on every cell, on light and on dark pages
-DIVERGING = [[0, style.BLUE], [0.5, style.GREY], [1, style.RED]]
+# opaque and dark, so that white figures read on every cell (5:1 and more), on light and on dark pages
+DIVERGING = [[0, "#1f5fa8"], [0.5, "#5f6873"], [1, "#b02a3c"]]
 
 
 def underwater(wealth: pd.Series, depth: pd.Series, worst: pd.DataFrame) -> Any:

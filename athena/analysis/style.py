@@ -6,8 +6,10 @@ a verdict is also a word, a loss also a sign.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from html import escape
 from typing import Any
 
 from athena.model import NEW_YORK
@@ -52,6 +54,11 @@ def percent(value: Any) -> str:
     return MISSING if _missing(value) else _number(float(value) * 100, 1) + " %"
 
 
+def signed_percent(value: Any) -> str:
+    """A fraction as per cent, to two places, its sign always there."""
+    return MISSING if _missing(value) else ("+" if value > 0 else "") + _number(value * 100, 2) + " %"
+
+
 def fine_percent(value: Any) -> str:
     return MISSING if _missing(value) else _number(float(value) * 100, 2) + " %"
 
@@ -88,6 +95,11 @@ def offset(value: Any) -> str:
 
 def text(value: Any) -> str:
     return MISSING if _missing(value) or value == "" else str(value)
+
+
+def marked(words: str) -> str:
+    """Words as HTML, escaped; what stands between backticks is code."""
+    return re.sub(r"`([^`<>]+)`", r"<code>\1</code>", escape(words))
 
 
 Format = Callable[[Any], str]
@@ -175,6 +187,7 @@ vertical-align:top}
 .athena th{color:var(--soft);font-weight:550;border-bottom-color:var(--soft);vertical-align:bottom}
 .athena td.n,.athena th.n{text-align:right;white-space:nowrap}
 .athena td.loss{color:var(--loss)}.athena tr.total td{font-weight:650;border-top:1px solid var(--soft)}
+.athena code{font-size:.93em;background:var(--raise);border-radius:3px;padding:0 .2em;overflow-wrap:anywhere}
 .athena .figure{margin:.25rem 0 .9rem}
 @media(max-width:640px){.athena{font-size:13px}.athena th,.athena td{padding:.26rem .24rem}
 .athena table{font-size:11.5px;width:100%%;min-width:0}.athena th.n{white-space:normal}

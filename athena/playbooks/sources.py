@@ -121,7 +121,7 @@ def _read(journal: Journal, chosen: date, now: datetime) -> DayRecord:
         orders=_frame(journal, _ORDERS, (text, text)),
         violations=_frame(journal, "SELECT * FROM violations WHERE trading_date = ? ORDER BY sequence", (text,)),
         halts=_halts(journal, curve, begins, ends, text),
-        limits=_limits(journal),
+        limits=_limits(journal, text),
         reconciliations=_reconciliations(journal, begins, ends),
         broker_states=_frame(journal, _STATES, (begins, ends)),
     )  # fmt: skip
@@ -265,11 +265,22 @@ def _place(at: Any, venue_at: Any, curve: pd.DataFrame) -> Any:
     return pd.Timestamp(int(np.interp(pd.Timestamp(at).timestamp() * 1e6, machine, venue)), unit="us", tz="UTC")
 
 
-def _limits(journal: Journal) -> pd.DataFrame:
-    frame = _frame(
-        journal, "SELECT name, target, value, version, changed_at, changed_by FROM limits ORDER BY name, target"
-    )
-    return frame.assign(value=[json.loads(value) for value in frame["value"]])
+def _limits(journal: Journal, day: str) -> pd.DataFrame:
+    """Every limit as it stood when the day's record ended, overrides included; one that was never set is its default.
+
+    Columns: name, target, value (as journaled), changed_by ("default" where nobody set it).
+    """
+    from athena.live.limits import LIMITS, to_json
+
+    after = journal.one("SELECT min(sequence) FROM equity WHERE trading_date > ?", (day,))
+    end = after[0] if after and after[0] else journal.head()[0] + 1
+    found = {(name, ""): (to_json(limit.default), "default") for name, limit in LIMITS.items()}
+    for event in journal.events(kinds=("limit.set",)):
+        if event.sequence < end:
+            told = event.payload
+            found[told["name"], told.get("target") or ""] = (told["value"], told.get("by") or event.actor)
+    rows = [(name, target, value, by) for (name, target), (value, by) in sorted(found.items())]
+    return pd.DataFrame(rows, columns=["name", "target", "value", "changed_by"], dtype=object)
 
 
 def _reconciliations(journal: Journal, begins: str, ends: str) -> pd.DataFrame:

@@ -72,7 +72,7 @@ class Plan:
             return Truth(False, (f"The truth cannot be read back: {error.message}",))
 
     def _repr_html_(self) -> str:
-        lines = "".join(f"<li>{escape(line)}</li>" for line in self.effect)
+        lines = "".join(f"<li>{style.marked(line)}</li>" for line in self.effect)
         how = f"To do it: <code>dry_run=False, confirm={escape(repr(self.phrase))}</code>"
         if self.blocked:
             how = f"It cannot be done now: {escape(self.blocked)}"
@@ -96,7 +96,7 @@ class Outcome:
 
     def _repr_html_(self) -> str:
         tone = str(_VERDICTS[self.state]).lower()
-        lines = "".join(f"<p>{escape(line)}</p>" for line in self.lines)
+        lines = "".join(f"<p>{style.marked(line)}</p>" for line in self.lines)
         return (
             f'<style>{style.CSS}</style><div class="athena"><h2>What was done?</h2><div class="verdict tone-{tone}">'
             f'<p><b class="tag tone-{tone}">{self.state}</b> {escape(self.title)}</p>{lines}</div></div>'

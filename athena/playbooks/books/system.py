@@ -220,8 +220,8 @@ class System:
         return "\n".join(f"{label:<11} {value}" for label, value in self._lines())
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><td>{escape(label)}</td><td>{escape(value)}</td></tr>" for label, value in self._lines())
-        return f'<style>{style.CSS}</style><div class="athena"><div class="scroll"><table>{rows}</table></div></div>'
+        told = " · ".join(f"{escape(label)} <b>{escape(value)}</b>" for label, value in self._lines())
+        return f'<style>{style.CSS}</style><div class="athena"><p class="soft">{told}</p></div>'
 
 
 def connect(journal: str = "", *, settings: Settings | None = None, broker: Any = None) -> System:
