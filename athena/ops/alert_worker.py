@@ -36,57 +36,89 @@ class AlertWorker:
 
     def __init__(self, settings: Settings, journal: Journal, run: Run = run_playbook) -> None:
         self._settings, self._journal, self._run_playbook = settings, journal, run
-        self._stop, self._arrived = threading.Event(), threading.Event()
+        self._stop, self._arrived, self._asked = threading.Event(), threading.Event(), threading.Event()
+        self._acting = threading.Lock()
         self._spare: Worker | None = None
+        self._aside: set[str] = set()  # alerts that could not be answered: tried again once the others are
         self.problem = ""
 
     def arrived(self) -> None:
         """Something new is in the journal."""
         self._arrived.set()
+        self._asked.set()
 
     def stop(self) -> None:
         self._stop.set()
-        self._arrived.set()
+        self.arrived()
 
     def work(self) -> None:
         """Until `stop`. What goes wrong is told, and tried again: nothing of an alert is given up."""
+        acting = threading.Thread(target=self._act_at_once, name="alerts-act", daemon=True)
+        acting.start()
         try:
             while not self._stop.is_set():
-                self._keep_spare()
-                self._arrived.wait(POLL_SECONDS)
-                self._arrived.clear()
                 try:
+                    self._keep_spare()
+                    self._arrived.wait(POLL_SECONDS)
+                    self._arrived.clear()
                     while not self._stop.is_set() and self.step():
                         pass
-                    self.problem = ""
+                    if not self._aside:
+                        self.problem = ""
+                    self._aside.clear()
                 except Exception as error:
-                    self.problem = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
-                    log.exception("an alert waits")
+                    self._wrong(error)
                     self._stop.wait(RETRY_SECONDS)
         finally:
+            acting.join(RETRY_SECONDS)
             if self._spare is not None:
                 self._spare.end()
 
+    def act(self) -> bool:
+        """Halt what one alert's rule says; False when none asks. Raises JournalError."""
+        with self._acting:
+            for alert in unfinished_alerts(self._journal):
+                if alert.action and not alert.acted and alert.firing:
+                    outcome = act(self._settings, alert)
+                    self._journal.append("alert.acted", {"id": alert.id, "outcome": outcome})
+                    return True
+        return False
+
     def step(self) -> bool:
-        """Do the most urgent thing there is; False when there is none. Raises JournalError, and then lost nothing."""
-        alerts = unfinished_alerts(self._journal)
-        for alert in alerts:
-            if alert.action and not alert.acted and alert.firing and alert.state is AlertState.RECEIVED:
-                outcome = act(self._settings, alert)
-                self._journal.append("alert.acted", {"id": alert.id, "outcome": outcome})
-                return True
-        for alert in alerts:
-            if alert.state is AlertState.NOTIFIED:
-                self._tell_end(alert)
-                return True
-        paged = [alert for alert in alerts if alert.state is AlertState.PAGE]
-        if paged:
-            self._tell([alert for alert in paged if alert.run == paged[0].run])
+        """Do the most urgent thing there is; False when there is none. Raises JournalError, and then lost nothing.
+
+        Alerts whose answer fails otherwise are set aside before that is raised, so that they hold up no others.
+        """
+        if self.act():
             return True
-        group = _most_urgent(alerts)
-        if group:
-            self._answer(group)
-        return bool(group)
+        alerts = [alert for alert in unfinished_alerts(self._journal) if alert.id not in self._aside]
+        group, do = _next(alerts)
+        if not group:
+            return False
+        try:
+            {"end": self._tell_end, "tell": self._tell, "answer": self._answer}[do](group)
+        except JournalError:
+            raise
+        except Exception:
+            self._aside.update(alert.id for alert in group)
+            raise
+        return True
+
+    def _act_at_once(self) -> None:
+        """What an alert's rule asks for never waits for another alert's playbook."""
+        while not self._stop.is_set():
+            self._asked.wait(POLL_SECONDS)
+            self._asked.clear()
+            try:
+                while not self._stop.is_set() and self.act():
+                    pass
+            except Exception as error:
+                self._wrong(error)
+                self._stop.wait(RETRY_SECONDS)
+
+    def _wrong(self, error: Exception) -> None:
+        self.problem = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
+        log.error("an alert waits", exc_info=error)
 
     # ------------------------------------------------------------------------------------------------------- one group
 
@@ -179,7 +211,8 @@ class AlertWorker:
             notify(self._settings, **message, dedup_key=f"alert run {group[0].run}", tx=tx)
             tx.append("alert.notified", {"ids": [alert.id for alert in group]})
 
-    def _tell_end(self, alert: Alert) -> None:
+    def _tell_end(self, group: Sequence[Alert]) -> None:
+        (alert,) = group
         with self._journal.transaction() as tx:
             notify(self._settings, **ended(alert), dedup_key=f"alert {alert.id} ended", tx=tx)
             tx.append("alert.told_resolved", {"ids": [alert.id]})
@@ -196,6 +229,17 @@ def common_parameters(group: Sequence[Alert]) -> dict[str, Any]:
     """Those on which all alerts of the group agree; the others are left at the playbook's defaults, which are wider."""
     first = dict(group[0].parameters)
     return {name: value for name, value in first.items() if all(a.parameters.get(name) == value for a in group)}
+
+
+def _next(alerts: Sequence[Alert]) -> tuple[list[Alert], str]:
+    """Which alerts are next, and what is to be done: tell their end, tell their page, or answer them."""
+    for alert in alerts:
+        if alert.state is AlertState.NOTIFIED:
+            return [alert], "end"
+    paged = [alert for alert in alerts if alert.state is AlertState.PAGE]
+    if paged:
+        return [alert for alert in paged if alert.run == paged[0].run], "tell"
+    return _most_urgent(alerts), "answer"
 
 
 def _most_urgent(alerts: Sequence[Alert]) -> list[Alert]:

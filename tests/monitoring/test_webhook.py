@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from athena.ops.alert_payload import ALERTS_MAX, SIZE_MAX, NotAPayload, read
 from athena.ops.alert_server import AlertServer, persist, token_of, token_path
 from athena.ops.alert_worker import AlertWorker
 from athena.playbooks.runner import published
+from tests.engine.processes import wait_for
 from tests.monitoring.payloads import alert, body
 
 CHANNELS = Notifications(info=("slack",), warning=("slack",), critical=("slack",))
@@ -250,6 +252,65 @@ def test_a_halt_comes_before_the_page_is_stricter_only_and_never_for_a_drill(liv
     persist(journal, read(body(alert("LossLimitReached", playbook="trading_halt", action="halt"))))
     work(live, Runs(made))
     assert {h.scope for h in guard.halts()} == {Scope.SYMBOL, Scope.GLOBAL}
+
+
+def test_a_halt_does_not_wait_for_another_alerts_playbook(live):
+    """While a playbook hangs, an alert that comes in halts what its rule says."""
+    made, journal = live
+    persist(journal, read(body(alert("DataStale", severity="critical", playbook="broker_disconnection"))))
+    hangs, under_way = threading.Event(), threading.Event()
+
+    def run(*_, told, **__):
+        under_way.set()
+        hangs.wait(30)
+        raise PlaybookError("it hung.")
+
+    worker = AlertWorker(made, journal, run=run)
+    worker._keep_spare = lambda: None
+    working = threading.Thread(target=worker.work)
+    working.start()
+    try:
+        assert under_way.wait(10)
+        asked = {"severity": "critical", "playbook": "trading_halt", "action": "halt"}
+        persist(journal, read(body(alert("LossLimitReached", **asked))))
+        worker.arrived()
+        wait_for(lambda: ExecutionGuard.get_instance(made).halts(), "a halt")
+        assert not hangs.is_set()
+    finally:
+        hangs.set()
+        worker.stop()
+        working.join(30)
+    assert [event.kind for event in journal.events(kinds=("alert.acted",))] == ["alert.acted"]
+
+
+def test_an_alert_that_cannot_be_answered_holds_up_no_other(live):
+    """A defect met by one alert's run: the others are told, it is tried again, and then told too."""
+    made, journal = live
+    runs, broken = Runs(made), [True]
+
+    def run(name, *rest, **more):
+        if name == "crash_recovery" and broken[0]:
+            raise KeyError("a defect")
+        return runs(name, *rest, **more)
+
+    persist(journal, read(body(
+        alert("EngineDown", severity="critical", playbook="crash_recovery"),
+        alert("DataStale", playbook="broker_disconnection"),
+    )))  # fmt: skip
+    worker = AlertWorker(made, journal, run=run)
+    worker._keep_spare = lambda: None
+    working = threading.Thread(target=worker.work)
+    working.start()
+    try:
+        wait_for(lambda: messages(journal), "a message")
+        assert [title for _, title, _ in messages(journal)] == ["STOP: DataStale"]
+        assert "a defect" in worker.problem
+        broken[0] = False
+        wait_for(lambda: len(messages(journal)) == 2, "the second message")
+        wait_for(lambda: not worker.problem, "the end of its trouble")
+    finally:
+        worker.stop()
+        working.join(30)
 
 
 def test_what_an_alert_may_not_ask_for_is_not_done_and_people_are_told_all_the_same(live):
