@@ -91,7 +91,14 @@ def _tiles(snapshot: Snapshot, status: SystemStatus, now: datetime) -> Iterable[
     doubt = f"no price for {', '.join(status.unmarked)}" if status.unmarked else ""
     held = f"{len(status.positions)} positions, {len(status.open_orders)} open orders"
     unsure = f"{held}, as last known: UNKNOWN since {_time(status.positions_unsure_since)}"
-    yield _tile("Day's P&L", dollars(Decimal(pnl)) if pnl else "unknown", doubt, tone, sparkline(snapshot.lists.curve))
+    sign = "+" if pnl and Decimal(pnl) > 0 else ""
+    yield _tile(
+        "Day's P&L",
+        f"{sign}{dollars(Decimal(pnl))}" if pnl else "unknown",
+        doubt,
+        tone,
+        sparkline(snapshot.lists.curve),
+    )
     equity = dollars(Decimal(status.equity)) if status.equity else "unknown"
     doubtful = status.positions_unsure_since is not None
     yield _tile("Equity", equity, unsure if doubtful else held, "attention" if doubtful else "")

@@ -20,7 +20,9 @@ from athena.core.portfolio import Portfolio
 from athena.errors import AthenaError
 from athena.journal.codec import from_text
 from athena.journal.journal import Journal
+from athena.live.guard_book import Book
 from athena.live.guard_flag import SIZE, GuardFlag, H, R, flag_path
+from athena.live.guard_load import load_book
 from athena.live.guard_status import read_status
 from athena.live.vitals import beat
 from athena.model import CashFlow, Fill, Side
@@ -30,6 +32,16 @@ from athena.widgets.snapshot import Lists, Snapshot, Trouble, aged
 
 PAGE = 2_000
 _NEW = f"SELECT sequence, kind, payload FROM events WHERE sequence > ? ORDER BY sequence LIMIT {PAGE}"
+_TRADING = (
+    "order.intended",
+    "order.updated",
+    "fill",
+    "equity",
+    "cash_flow",
+    "correction",
+    "day.opened",
+    "account.bound",
+)
 _ACCOUNT = frozenset({"account.bound", "correction", "equity.corrected"})  # after these the portfolio is folded anew
 
 
@@ -43,6 +55,7 @@ class Reader:
         self._journal: Journal | None = None
         self._flag: GuardFlag | None = None
         self._portfolio: Portfolio | None = None
+        self._book: Book | None = None
         self._seen: tuple[Any, ...] = ()
         self._last = Snapshot(datetime.now(UTC), settings.account_name, settings.venue, settings.operator)
 
@@ -59,9 +72,10 @@ class Reader:
 
     def close(self) -> None:
         """Close the connection; the next read opens another."""
-        if self._journal is not None:
-            self._journal.close()
-        self._journal, self._flag, self._portfolio, self._seen = None, None, None, ()
+        for opened in (self._journal, self._flag):
+            if opened is not None:
+                opened.close()
+        self._journal, self._flag, self._portfolio, self._book, self._seen = None, None, None, None, ()
 
     def _failed(self, what: str, hint: str) -> Snapshot:
         self.close()
@@ -82,7 +96,10 @@ class Reader:
             kinds, sequence = self._new_events(journal)
             if self._portfolio is not None:
                 self._portfolio.remark(journal)
-            guard = read_status(self._need_flag(flag), journal, self.settings.account_name, self.settings.venue, None)
+            mapped = flag if flag is not None else _NoFlag()
+            told = engine is not None and engine.alive and mapped.lease_seconds > 0 and engine.details.get("guard")
+            book = None if told else self._own_book(journal, kinds)
+            guard = read_status(mapped, journal, self.settings.account_name, self.settings.venue, book)  # type: ignore[arg-type]
             status = assemble(self.settings, journal, guard, self._portfolio)
             lists = read_lists(journal, kinds, last.lists if last.status is not None else Lists())
             alerts = tuple(active_alerts(journal))
@@ -105,12 +122,17 @@ class Reader:
         """The flag as it is mapped now; None where there is none: looking does not make one."""
         if self._flag is not None and self._flag.is_current():
             return self._flag
+        if self._flag is not None:
+            self._flag.close()
         path = flag_path(self.path)
         self._flag = GuardFlag(path) if path.exists() and path.stat().st_size >= SIZE else None
         return self._flag
 
-    def _need_flag(self, flag: GuardFlag | None) -> Any:
-        return flag if flag is not None else _NoFlag()
+    def _own_book(self, journal: Journal, kinds: frozenset[str]) -> Book:
+        """How much of each limit is used, where no engine tells it: worked out again only after what changes it."""
+        if self._book is None or any(kind in kinds for kind in _TRADING):
+            self._book = load_book(journal)
+        return self._book
 
     def _new_events(self, journal: Journal) -> tuple[frozenset[str], int]:
         """The kinds journaled since the last look, taken into the portfolio; everything at the first look."""

@@ -35,9 +35,9 @@ border-radius:3px}
 .venue-simulator{--venue:#2f6ea8}.venue-paper{--venue:#7a4a92}
 .venue-live{--venue:#b3202f}.venue-live .athena-venue{outline:2px dashed #fff;outline-offset:-4px;padding:.2rem .8rem}
 .athena-mode{color:var(--tone);font-size:1.35rem;font-weight:750;letter-spacing:.04em}
-.athena-tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(7.1rem,1fr));gap:.3rem;margin:.4rem 0}
+.athena-tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(7.4rem,1fr));gap:.3rem;margin:.4rem 0}
 .athena-tile{background:var(--jp-layout-color2,var(--raise));border-left:3px solid var(--tone,var(--line));
-padding:.22rem .5rem;border-radius:3px;min-width:0;overflow-wrap:anywhere}
+padding:.22rem .5rem;border-radius:3px;min-width:0;overflow-wrap:break-word}
 .athena-tile b{display:block;font-size:11.5px;font-weight:550;color:var(--soft)}
 .athena-tile .v{color:var(--tone,var(--ink));font-weight:650}
 .athena-tile .d{display:block;line-height:1.25;color:var(--soft);font-size:12px}
@@ -66,6 +66,7 @@ color:inherit}
 .athena-table tr.chosen{background:var(--jp-brand-color3,#cfe3f7)!important}
 body[data-jp-theme-light=false] .athena-table tr.chosen{background:#22415f!important}
 @media(max-width:640px){.athena-tiles{grid-template-columns:repeat(auto-fit,minmax(7.4rem,1fr))}
-.athena-meters{grid-template-columns:1fr}.athena-table td{white-space:normal}}
+.athena-meters{grid-template-columns:1fr}.athena-meter{grid-template-columns:1fr}.athena-meter i{grid-column:1}
+.athena-room>.athena-halting{order:-1}.athena-table td{white-space:normal}}
 """
 )

@@ -28,6 +28,7 @@ class HaltRow:
         self.one.add_class("athena-halt-one")
         self.target.observe(self._picked, "value")
         self.box = column(row(self.everything, column(self.target, self.one)), self.told.widget)
+        self.box.add_class("athena-halting")  # above the header on a narrow screen
 
     def show(self, snapshot: Snapshot) -> None:
         """Offer the symbols and strategies that the system has."""
