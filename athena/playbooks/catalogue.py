@@ -101,8 +101,9 @@ CATALOGUE = (
     Playbook(
         "order_rejections",
         "Orders are rejected: why, and what is the fix?",
-        "Causes by the venue's words, each with its fix; our own refusals; when; stuck orders.",
-        (DAYS, HOURS, JOURNAL),
+        "Causes by the venue's words, each with its fix; our own refusals; when; stuck orders; halting them.",
+        (DAYS, HOURS, *ACT, JOURNAL),
+        reads_only=False,
     ),
     Playbook(
         "guard_review",

@@ -28,7 +28,9 @@ BOOKS = (
     "crash_recovery",
     "data_recovery",
 )
-ACTING = ("trading_halt", "broker_disconnection", "post_market", "crash_recovery", "data_recovery")
+ACTING = (
+    "trading_halt", "broker_disconnection", "post_market", "order_rejections", "crash_recovery", "data_recovery",
+)  # fmt: skip
 
 
 class Dead:

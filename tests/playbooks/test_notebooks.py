@@ -183,6 +183,21 @@ def test_rejections_name_their_cause_and_its_fix(paths):
     assert late.numbers["orders"] < report.numbers["orders"]
 
 
+def test_what_is_rejected_is_halted_at_its_source_and_read_back(path):
+    """The strategy most rejections come from, by the phrase of this state; halted, there is nothing more to do."""
+    books = book("order_rejections")
+    plan = books.plan(look(path))
+    assert plan.blocked == ""
+    assert any("rejections in" in line for line in plan.effect)
+    assert plan.act(dry_run=False, confirm="halt it").state == "REFUSED"
+    before = {halt.id for halt in look(path).halts()}
+    done = plan.act(dry_run=False, confirm=plan.phrase)
+    assert done.state == "DONE", done
+    (made,) = [halt for halt in look(path).halts() if halt.id not in before]
+    assert plan.phrase.startswith(f"halt {made.target} ")
+    assert "is halted already" in books.plan(look(path)).blocked
+
+
 def test_prices_come_from_the_journal_when_the_venue_is_silent_and_no_return_crosses_a_night(paths):
     """The source is said in words; each day's first bar has no return."""
     returns = market.returns(look(paths["busy"]), ["AAPL", "MSFT"], minutes=30)

@@ -14,7 +14,10 @@ from athena.analysis.assessment import Assessment, Finding, Section, Verdict
 from athena.analysis.tables import Column
 from athena.core import frames
 from athena.core.rejections import rejection, rejections, violation
+from athena.lot import EXTERNAL
+from athena.model import Scope
 from athena.playbooks.books import checks, pictures
+from athena.playbooks.books.acting import Plan, Truth, own_journal, phrase
 from athena.playbooks.books.system import System
 from athena.playbooks.books.telling import answer, answers, matrix, of_decision, table
 
@@ -43,15 +46,15 @@ def assess(system: System, days: int = 1, hours: float = 0.0) -> Assessment:
     judged = analysis.assess(orders, violations, now=now, explain=_cause, failed_only=True)
     rejected = orders[orders["status"] == "rejected"]
     sent = int(judged.numbers["sent"])
-    whole = rejections([None if pd.isna(error) else error for error in rejected["error"]], sent)
-    each = [rejection(None if pd.isna(error) else error) for error in rejected["error"].drop_duplicates()]
+    whole = rejections([_words(error) for error in rejected["error"]], sent)
+    each = [rejection(_words(error)) for error in rejected["error"].drop_duplicates()]
     stuck = next(finding for finding in judged.findings if finding.check == "Stuck orders")
     first = of_decision(
         "Does the venue take the orders?", whole, reason=f"{whole.subject[:1].upper()}{whole.subject[1:]}, in {span}."
     )
     findings = [first, stuck, *_guard_findings(violations, len(orders))]
     findings += [checks.streams(system)] if system.alive else []
-    causes = rejected["error"].map(lambda words: rejection(None if pd.isna(words) else words).row.when)
+    causes = rejected["error"].map(lambda words: rejection(_words(words)).row.when)
     sections = {
         "matrix": Section(
             QUESTIONS["matrix"],
@@ -78,6 +81,55 @@ def assess(system: System, days: int = 1, hours: float = 0.0) -> Assessment:
         numbers,
         f"The venue takes the orders: {whole.subject}, in {span}.",
     )
+
+
+def plan(system: System, days: int = 1, hours: float = 0.0) -> Plan:
+    """Halting what the venue keeps rejecting until its cause is mended: one symbol, or the strategy most come from."""
+    again = partial(assess, system, days, hours)
+    title = "Halt what is rejected."
+    if blocked := own_journal(system):
+        return Plan(title, (), "", tuple, lambda: Truth(False, ()), again, blocked)
+    orders, _, span = _read(system, days, hours)
+    rejected = orders[orders["status"] == "rejected"] if len(orders) else orders
+    if not len(rejected):
+        why = f"the venue rejected nothing in {span}."
+        return Plan(title, (), "", tuple, lambda: Truth(False, ()), again, why)
+    scope, target, n = _source(rejected)
+    row = rejection(_words(rejected["error"].iloc[-1])).row
+    share = f"{n} of {len(rejected)} rejections in {span}"
+    effect = (
+        f"Halts {scope.value} {target}: {share}. Everything else trades on.",
+        *(["The engine cancels its open strategy orders; positions stay, and an operator's exits pass."]
+          if system.settings.cancel_on_halt else ["Its open orders and positions stay; an operator's exits pass."]),
+        f"The last rejection: {row.when}. {row.recommended}",
+        f"Resume it when that is mended: athena resume --{scope.value} {target} REASON.",
+    )  # fmt: skip
+    standing = any((halt.scope, halt.target) == (scope, target) for halt in system.halts())
+    blocked = f"{scope.value} {target} is halted already." if standing else ""
+
+    def do() -> list[str]:
+        from athena.live.execution_guard import ExecutionGuard
+
+        guard = ExecutionGuard.get_instance(system.settings)
+        return [str(guard.halt(f"{share}: {row.when}", scope=scope, target=target))]
+
+    def read() -> Truth:
+        found = [str(halt) for halt in system.halts() if (halt.scope, halt.target) == (scope, target)]
+        return Truth(bool(found), tuple(f"Read back: {halt}." for halt in found) or ("Read back: no such halt.",))
+
+    return Plan(title, effect, phrase(f"halt {target}", len(rejected), standing), do, read, again, blocked)
+
+
+def _source(rejected: pd.DataFrame) -> tuple[Scope, str, int]:
+    """A symbol that several strategies are rejected in, else the strategy with the most; and how many are its."""
+    symbols, strategies = rejected["symbol"].value_counts(), rejected["strategy"].value_counts()
+    if symbols.iloc[0] == len(rejected) or strategies.index[0] == EXTERNAL:
+        return Scope.SYMBOL, str(symbols.index[0]), int(symbols.iloc[0])
+    return Scope.STRATEGY, str(strategies.index[0]), int(strategies.iloc[0])
+
+
+def _words(error: Any) -> str | None:
+    return None if pd.isna(error) else str(error)
 
 
 def _cause(words: str) -> Any:
