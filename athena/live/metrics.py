@@ -29,6 +29,7 @@ from athena.journal.journal import Journal
 from athena.journal.snapshots import FOLDER, list_snapshots
 from athena.journal.timing import CHECKS, COMMITS
 from athena.live.api_latency import LATENCIES
+from athena.live.components import not_ready
 from athena.live.execution_guard import ExecutionGuard
 from athena.live.guard_flag import H, R
 from athena.live.limits import LIMITS, parse
@@ -80,19 +81,9 @@ class LiveMetrics(Collector):
         """Why the engine is not ready to trade; empty when it has reconciled and its streams are up."""
         with self._lock:
             try:
-                engine, broker, age = self._heartbeats(self._open())
+                return not_ready(self._open(), self.settings)
             except JournalError as error:
                 return [error.message]
-        missing = (
-            [] if age is not None and age <= STALE_SECONDS else [f"no heartbeat of the engine for {age or 0:.0f} s"]
-        )
-        if engine.get("state") != "running":
-            missing.append(f"the engine is {engine.get('state') or 'not running'}")
-        if not engine.get("reconciled"):
-            missing.append("the books are not reconciled with the venue")
-        if broker.get("state") != BrokerState.CONNECTED:
-            missing.append(f"the broker's streams are {broker.get('state') or 'down'}")
-        return missing
 
     def liveness(self) -> float | None:
         """Seconds since the engine's loop last said that it lives; None when it never did. Raises JournalError."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from dataclasses import asdict, dataclass
+import os
+from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from athena.analysis.assessment import Verdict
 from athena.config import Settings
+from athena.core.decisions import Severity
 from athena.errors import AthenaError, BrokerError, GuardError, JournalError, SettingsError
-from athena.journal.codec import from_text
 from athena.journal.journal import Journal
-from athena.live import vitals
 from athena.live.brokers.base import BrokerHealth
-from athena.live.execution_guard import ExecutionGuard
-from athena.model import Mode
+from athena.live.components import Component, components, disk
+from athena.live.vitals import beat
+from athena.ops import health_parts
 
 if TYPE_CHECKING:
     from athena.live.strategies import Finding
@@ -25,37 +27,53 @@ EXIT_CODES = {Verdict.OK: 0, Verdict.ATTENTION: 10, Verdict.STOP: 11, Verdict.UN
 COLOURS = {Verdict.OK: "green", Verdict.ATTENTION: "yellow", Verdict.STOP: "red", Verdict.UNKNOWN: "magenta"}
 
 
-@dataclass(frozen=True)
-class Component:
-    """One component: its verdict, what was seen, how old that is in seconds, and what to do about it."""
-
-    name: str
-    verdict: Verdict
-    seen: str
-    age_seconds: float | None = None
-    next_action: str = ""
-
-
 def health_check(settings: Settings, arguments: argparse.Namespace) -> int:
     """Look at everything once; the exit code is the worst verdict's."""
     components = look(settings)
-    worst = max((c.verdict for c in components), key=lambda v: v.severity)
+    worst = max((Verdict(c.verdict.value) for c in components), key=lambda v: v.severity)
     if arguments.json:
         print(json.dumps({"verdict": worst, "components": [asdict(c) for c in components]}))
-        return EXIT_CODES[worst]
+    else:
+        _screen(settings, components, worst)
+    return EXIT_CODES[worst]
+
+
+def look(settings: Settings) -> list[Component]:
+    """Every component, each looked at on its own: one that fails hides none of the others; servers at once."""
+    found: list[Component] = []
+    watched = False
+    try:
+        with Journal.open(settings.journal_path, actor="health-check", read_only=True) as journal:
+            found = [*components(journal, settings), *health_parts.parts(journal, settings, dict(os.environ))]
+            watched = beat(journal, "alerts") is not None
+    except JournalError as error:
+        broken = Component("journal", Severity.STOP, error.message, None, error.hint)
+        found = [broken, disk(settings), health_parts.contacts(settings)]
+    skew: list[float | None] = [None]
+    venue, *others = health_parts.asked(
+        [partial(_venue, settings, skew), *health_parts.servers(settings, watched)]
+    )  # fmt: skip
+    return [*found[:4], venue, *found[4:], *others, health_parts.clock(skew[0])]
+
+
+def _screen(settings: Settings, found: list[Component], worst: Verdict) -> None:
+    """One line a component, a second only where something is to be done."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("component", "verdict", "seen", "age", "next"):
-        table.add_column(heading, overflow="fold")
-    for c in components:
-        age = "" if c.age_seconds is None else words(c.age_seconds)
-        table.add_row(c.name, f"[{COLOURS[c.verdict]}]{c.verdict}[/]", c.seen, age, c.next_action)
+    table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, expand=False)
+    for width, ratio in ((14, None), (9, None), (None, 1), (7, None)):
+        table.add_column(width=width, ratio=ratio, no_wrap=width is not None)
+    for c in found:
+        said = escape(c.seen) + (f"\n[bold]→ {escape(c.next_action)}[/]" if c.verdict != "OK" and c.next_action else "")
+        old = "" if c.age_seconds is None else words(c.age_seconds)
+        table.add_row(c.name, f"[{COLOURS[Verdict(c.verdict.value)]}]{c.verdict}[/]", said, old)
     console = Console(highlight=False)
-    console.print(f"[{COLOURS[worst]} bold]{worst}[/] {settings.account_name}, venue {settings.venue.upper()}")
+    bad = [c.name for c in found if c.verdict == worst.value]
+    why = f": {', '.join(bad)}" if worst is not Verdict.OK else ""
+    console.print(f"[{COLOURS[worst]} bold]{worst}[/] {settings.account_name}, venue {settings.venue.upper()}{why}")
     console.print(table)
-    return EXIT_CODES[worst]
 
 
 def check_brokers(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -121,25 +139,21 @@ def _symbols(settings: Settings) -> Finding:
     return Finding("symbols", not wrong, told, "Mend athena.toml." if wrong else "")
 
 
-def look(settings: Settings) -> list[Component]:
-    """Every component, each looked at on its own: one that fails hides none of the others."""
+def _venue(settings: Settings, skew: list[float | None]) -> Component:
+    """Asks the venue; its clock's distance is left in `skew`."""
+    from athena.live.brokers.alpaca import AlpacaBroker
+
+    name = f"{settings.venue} REST"
     try:
-        journal = Journal.open(settings.journal_path, actor="health-check", read_only=True)
-    except JournalError as error:
-        found = [Component("journal", Verdict.STOP, error.message, None, error.hint)]
-        return [*found, _disk(settings), _venue(settings)]
-    with journal:
-        return [
-            _journal(journal),
-            _disk(settings),
-            _engine(settings, journal),
-            _guard(settings, journal),
-            _venue(settings),
-            _broker(journal),
-            _market_data(journal),
-            _reconciliation(journal),
-            _metrics(journal),
-        ]
+        health = asyncio.run(AlpacaBroker.get_instance(settings).health_check())
+    except AthenaError as error:
+        return Component(name, Severity.STOP, error.message, None, error.hint)
+    skew[0], latency = health.clock_skew_seconds, health.latency_seconds
+    if latency is None:
+        next_action = "athena simulator" if settings.venue == "simulator" else "check network and Alpaca's status page"
+        return Component(name, Severity.STOP, "; ".join(health.problems) or "no answer", None, next_action)
+    market = {True: "open", False: "closed", None: "unknown"}[health.market_open]
+    return Component(name, Severity.OK, f"answers in {latency * 1000:.0f} ms, market {market}")
 
 
 def words(seconds: float) -> str:
@@ -148,105 +162,3 @@ def words(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def _journal(journal: Journal) -> Component:
-    sequence, _ = journal.head()
-    newest = journal.one("SELECT at FROM events WHERE sequence = ?", (sequence,))
-    if newest is None:
-        return Component("journal", Verdict.OK, "empty: nothing has happened yet", None, "athena engine")
-    return Component("journal", Verdict.OK, f"{sequence:,} events, readable", vitals.age(from_text(newest["at"])))
-
-
-def _disk(settings: Settings) -> Component:
-    free = vitals.disk_free_megabytes(settings.folder)
-    if free > vitals.DISK_FREE_MEGABYTES_MIN:
-        return Component("disk", Verdict.OK, f"{free:,.0f} MB free")
-    return Component("disk", Verdict.STOP, f"{free:,.0f} MB free", None, f"free some space at {settings.folder} now")
-
-
-def _engine(settings: Settings, journal: Journal) -> Component:
-    heard = vitals.beat(journal)
-    if heard is None:
-        return Component("engine", Verdict.ATTENTION, "never ran", None, "athena engine")
-    since, state = heard.age_seconds, heard.details.get("state", "running")
-    if not heard.alive:
-        guard = ExecutionGuard.get_instance(settings).get_status()
-        silent = guard.lease_seconds > 0 and not heard.stopped
-        then = "see the disk, and engine.log" if silent else "athena engine; it starts halted"
-        return Component("engine", Verdict.STOP, "stopped" if heard.stopped else guard.engine, since, then)
-    return Component("engine", Verdict.OK, f"pid {heard.pid}, {state}", since)
-
-
-def _guard(settings: Settings, journal: Journal) -> Component:
-    rows = journal.query("SELECT scope, target, mode, owner, reason FROM halts WHERE cleared_at IS NULL ORDER BY at")
-    if not rows:
-        status = ExecutionGuard.get_instance(settings).get_status()  # the flag may refuse though no halt is journaled
-        if status.mode is Mode.ACTIVE:
-            return Component("guard", Verdict.OK, "active, no halt")
-        return Component("guard", Verdict.STOP, status.why, None, "athena guard-state-check")
-    told = "; ".join(f"{r['mode']} {r['target'] or r['scope']}: {r['reason']} ({r['owner']})" for r in rows)
-    everything = any(r["scope"] == "global" for r in rows)
-    return Component("guard", Verdict.STOP if everything else Verdict.ATTENTION, told, None, "athena resume REASON")
-
-
-def _venue(settings: Settings) -> Component:
-    from athena.live.brokers.alpaca import AlpacaBroker
-
-    name = f"{settings.venue} REST"
-    try:
-        health = asyncio.run(AlpacaBroker.get_instance(settings).health_check())
-    except AthenaError as error:
-        return Component(name, Verdict.STOP, error.message, None, error.hint)
-    latency = health.latency_seconds
-    if latency is None:
-        next_action = "athena simulator" if settings.venue == "simulator" else "check network and Alpaca's status page"
-        return Component(name, Verdict.STOP, "; ".join(health.problems) or "no answer", None, next_action)
-    market = {True: "open", False: "closed", None: "unknown"}[health.market_open]
-    return Component(name, Verdict.OK, f"answers in {latency * 1000:.0f} ms, market {market}")
-
-
-def _broker(journal: Journal) -> Component:
-    heard, engine = vitals.beat(journal, "broker"), vitals.beat(journal)
-    if heard is None:
-        return Component("broker streams", Verdict.UNKNOWN, "no engine has connected yet", None, "athena engine")
-    state, since = heard.details.get("state", "unknown"), heard.age_seconds
-    if not heard.fresh or engine is None or not engine.alive:
-        return Component("broker streams", Verdict.UNKNOWN, f"last known {state}", since, "athena engine")
-    connected = state == "connected"
-    next_action = "" if connected else "athena status; the engine reconnects by itself"
-    return Component("broker streams", Verdict.OK if connected else Verdict.STOP, state, since, next_action)
-
-
-def _market_data(journal: Journal) -> Component:
-    heard = vitals.quotes(journal)
-    if heard is None:
-        return Component("market data", Verdict.UNKNOWN, "no quote yet", None, "athena start-market-data")
-    verdict, next_action = (Verdict.OK, "") if heard.fresh else (Verdict.ATTENTION, "is the market open?")
-    return Component("market data", verdict, f"{heard.symbols} symbols", heard.age_seconds, next_action)
-
-
-def _reconciliation(journal: Journal) -> Component:
-    last = vitals.books(journal)
-    if last is None:
-        return Component("reconciliation", Verdict.UNKNOWN, "never", None, "athena engine, then athena reconcile")
-    since = last.age_seconds
-    if not last.ok:
-        return Component("reconciliation", Verdict.STOP, last.differences, since, "athena broker-reconciliation")
-    if not last.fresh:
-        return Component("reconciliation", Verdict.ATTENTION, "agreed", since, "athena reconcile")
-    return Component("reconciliation", Verdict.OK, "orders, fills, positions and cash agree", since)
-
-
-def _metrics(journal: Journal) -> Component:
-    heard = vitals.beat(journal, "metrics")
-    if heard is None:
-        return Component("metrics", Verdict.UNKNOWN, "never served", None, "athena engine")
-    details, since = heard.details, heard.age_seconds
-    if details["problem"]:
-        return Component("metrics", Verdict.ATTENTION, details["problem"], since, "set ATHENA_METRICS_PORT to another")
-    if since > 4 * vitals.STALE_SECONDS:
-        return Component(
-            "metrics", Verdict.UNKNOWN, f"{details['url']} until the engine stopped", since, "athena engine"
-        )
-    return Component("metrics", Verdict.OK, details["url"], since)
