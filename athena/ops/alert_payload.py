@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 import unicodedata
 from datetime import datetime
@@ -16,6 +17,7 @@ from typing import Any
 from athena.journal.codec import to_text
 from athena.ops.alert_rules import request
 
+log = logging.getLogger("athena.alerts")
 SIZE_MAX = 1_000_000  # bytes
 ALERTS_MAX = 1_000  # of one delivery; Alertmanager says how many more there were
 LABELS_MAX = 64
@@ -30,7 +32,7 @@ class NotAPayload(ValueError):
 
 
 def read(body: bytes) -> list[dict[str, Any]]:
-    """The payloads of `alert.received`, one an alert. Raises NotAPayload."""
+    """The payloads of `alert.received`, one an alert that can be read. Raises NotAPayload where there is none."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
@@ -44,7 +46,22 @@ def read(body: bytes) -> list[dict[str, Any]]:
         raise NotAPayload("alerts is not a list of alerts")
     if len(alerts) > ALERTS_MAX:
         raise NotAPayload(f"it has {len(alerts)} alerts; {ALERTS_MAX} is the most")
-    return [_alert(f"alerts[{index}]", alert) for index, alert in enumerate(alerts)]
+    return _each(alerts)
+
+
+def _each(alerts: list[Any]) -> list[dict[str, Any]]:
+    """Those that can be read: one that cannot must not take the others of its group with it."""
+    read, refused = [], []
+    for index, alert in enumerate(alerts):
+        try:
+            read.append(_alert(f"alerts[{index}]", alert))
+        except NotAPayload as error:
+            refused.append(error)
+    if not read:
+        raise refused[0]
+    if refused:
+        log.warning("%d of %d alerts of a delivery were refused, first: %s", len(refused), len(alerts), refused[0])
+    return read
 
 
 def _alert(where: str, found: Any) -> dict[str, Any]:

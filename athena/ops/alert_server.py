@@ -5,6 +5,7 @@ POST /alerts (bearer token) · GET /runbook · GET /-/healthy
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import logging
 import os
@@ -12,18 +13,21 @@ import secrets
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from athena.config import Settings
 from athena.core.notifications import notify
 from athena.errors import AthenaError, JournalError, SettingsError
+from athena.journal.codec import from_text
 from athena.journal.journal import Journal
 from athena.live.loopback import LoopbackServer, Page
 from athena.ops.alert_payload import SIZE_MAX, NotAPayload, read
 from athena.ops.alert_rules import folder
 
 log = logging.getLogger("athena.alerts")
+ANEW_AFTER = timedelta(minutes=1)  # a firing told so long after its alert's end is no late delivery
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -88,14 +92,24 @@ def token_of(settings: Settings) -> str:
 
 
 def persist(journal: Journal, alerts: list[dict[str, Any]]) -> int:
-    """Append `alert.received` for each that was not told before: an alert is its fingerprint, start and status."""
+    """Append `alert.received` for each that was not told before: an alert is its fingerprint, start and status.
+
+    Alertmanager that heard nothing for minutes (a machine asleep, Prometheus restarting) tells of an end, and then of
+    the same alert with the same start again: it fires anew, as an alert of its own.
+    """
     new = 0
     with journal.transaction() as tx:
         for alert in alerts:
-            known = tx.one("SELECT resolved_at FROM alerts WHERE id = ?", (alert["id"],))
-            if known is not None and (alert["status"] == "firing" or known["resolved_at"]):
-                continue
-            tx.append("alert.received", alert)
+            identity, ended = alert["id"], None
+            while (row := tx.one("SELECT resolved_at FROM alerts WHERE id = ?", (identity,))) and row["resolved_at"]:
+                ended = from_text(row["resolved_at"])
+                identity = hashlib.sha256(f"{identity} {row['resolved_at']}".encode()).hexdigest()[:24]
+            firing = alert["status"] == "firing"
+            if row is not None and firing:
+                continue  # known
+            if row is None and ended is not None and not (firing and datetime.now(UTC) - ended > ANEW_AFTER):
+                continue  # its end again, or a delivery that overtook another
+            tx.append("alert.received", alert | {"id": identity})
             new += 1
     return new
 

@@ -5,7 +5,7 @@ import json
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -135,6 +135,31 @@ def test_whoever_has_no_token_or_sends_something_else_gets_nothing_done(live):
         assert post(server, good)[0] == 200
         assert urlopen(f"{server.url}/-/healthy", timeout=5).read() == b"healthy\n"
     assert token_path(made).stat().st_mode & 0o777 == 0o600
+
+
+def test_one_alert_that_cannot_be_read_takes_no_other_with_it(live):
+    """Whoever can reach Alertmanager could else silence a group by adding an odd alert to it."""
+    odd = {**alert("GuardHalted", playbook="trading_halt"), "labels": {"a b": "c", "alertname": "x"}}
+    with serving(live) as server:
+        assert post(server, body(odd, alert("GuardHalted", playbook="trading_halt"), 1)) == (200, "1 new of 1\n")
+    assert [a.name for a in active_alerts(live[1])] == ["GuardHalted"]
+
+
+def test_an_alert_that_ended_for_want_of_news_fires_anew_with_the_same_start(live):
+    """Alertmanager heard nothing for minutes and told of an end: told of the same start again, it is a new alert with
+    an end of its own; a delivery that was overtaken by the end is not."""
+    made, journal = live
+    asked = {"severity": "critical", "playbook": "trading_halt", "start": datetime.now(UTC) - timedelta(hours=1)}
+    first, over = alert("GuardHalted", **asked), alert("GuardHalted", "resolved", **asked)
+    assert [persist(journal, read(body(one))) for one in (first, over, first, over)] == [1, 1, 1, 1]
+    assert [persist(journal, read(body(one))) for one in (over, first)] == [0, 1]
+    assert [a.firing for a in recent_alerts(journal)] == [True, False, False]
+    runs = Runs(made)
+    work(live, runs)
+    assert len(runs.asked) == 1
+    late = {**asked, "start": datetime.now(UTC) - timedelta(minutes=3)}  # it ends now
+    told = [alert("DataStale", "resolved", **late), alert("DataStale", **late)]
+    assert [persist(journal, read(body(one))) for one in told] == [1, 0]
 
 
 TEXT = st.text(max_size=30)
