@@ -8,7 +8,7 @@ once more: the procedures repeat harmlessly, and what they tell people is told o
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from athena.config_tables import Schedule
 from athena.core.trading_days import TradingDay, TradingDays
 from athena.journal.codec import to_text
-from athena.journal.journal import Journal
+from athena.journal.journal import Journal, Transaction
 from athena.model import NEW_YORK, trading_date
 
 JOBS = ("pre_market", "market_open", "post_market")
@@ -76,8 +76,13 @@ def begun(days: TradingDays, schedule: Schedule, now: datetime, since: datetime)
             yield from (due for due in of_day(day, days, schedule) if since <= due.at <= now)
 
 
-def claim(journal: Journal, due: Due, machine_now: datetime) -> str | None:
-    """A token when this run is ours now; None when it is done, or another scheduler is at it."""
+def claim(
+    journal: Journal, due: Due, machine_now: datetime, given_up: Callable[[Transaction, str], None]
+) -> str | None:
+    """A token when this run is ours now; None when it is done, or another scheduler is at it.
+
+    `given_up` is called in the transaction that ends a run for good because schedulers died in it, with the reason.
+    """
     token = secrets.token_hex(8)
     with journal.transaction() as tx:
         row = tx.one("SELECT status, lease_until, attempts, claim FROM schedule_runs WHERE id = ?", (due.id,))
@@ -85,8 +90,11 @@ def claim(journal: Journal, due: Due, machine_now: datetime) -> str | None:
             if row["status"] != "running" or row["lease_until"] > to_text(machine_now):
                 return None
             if row["attempts"] >= ATTEMPTS_MAX:
-                why = {"why": f"{row['attempts']} schedulers died in it", "next": f"athena schedule --run {due.job}"}
-                tx.append("schedule.finished", _facts(due) | {"claim": row["claim"], "status": "failed", "result": why})
+                why = f"{row['attempts']} schedulers died in it"
+                result = {"why": why, "next": f"athena schedule --run {due.job}"}
+                facts = _facts(due) | {"claim": row["claim"], "status": "failed", "result": result}
+                tx.append("schedule.finished", facts)
+                given_up(tx, why)
                 return None
         lease = machine_now + timedelta(seconds=LEASE_SECONDS)
         tx.append("schedule.claimed", _facts(due) | {"claim": token, "lease_until": lease})

@@ -7,6 +7,7 @@ minute; leases and pauses are the machine's in both. Where the venue's time is n
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,10 +23,11 @@ from athena.core.schedule import Due
 from athena.core.trading_days import TradingDays
 from athena.errors import AthenaError, BrokerError
 from athena.journal.event import Event
-from athena.journal.journal import RARE, Journal
+from athena.journal.journal import RARE, Journal, Transaction
 from athena.live.venue_clock import FollowedClock
 from athena.model import NEW_YORK, trading_date
 
+log = logging.getLogger("athena.schedule")
 CHECK_AGAIN_SECONDS = 600.0
 CHECK_DAYS = 7
 FOLLOW_SECONDS = 5.0
@@ -103,15 +105,23 @@ class Scheduler:
         return self._run(Due(job, trading_date(now), now, now + timedelta(days=1), by))
 
     def _run(self, due: Due) -> list[Ran]:
-        token = schedule.claim(self._journal, due, self._machine_now())
+        def given_up(tx: Transaction, why: str) -> None:
+            body = f"{why}. Its part of the day is not done. Run it: athena schedule --run {due.job}"
+            title = f"{_name(due)} could not be finished"
+            key = f"schedule {due.id} given up"
+            notify(self._settings, severity="critical", title=title, body=body, dedup_key=key, tx=tx)
+
+        token = schedule.claim(self._journal, due, self._machine_now(), given_up)
         if token is None:
             return []
         with self._kept(due, token):
             try:
                 result = dict(self._work[due.job](due))
-            except AthenaError as error:
-                result = {"failed": True, "told": str(error)}
-                self._tell(due, "critical", f"{_name(due)} could not run", str(error))
+            except Exception as error:  # a defect of one procedure must not end the schedule of the others
+                told = str(error) if isinstance(error, AthenaError) else f"{type(error).__name__}: {error}"
+                log.error("%s failed", due.id, exc_info=error)
+                result = {"failed": True, "told": told}
+                self._tell(due, "critical", f"{_name(due)} could not run", told)
         status = "failed" if result.get("failed") else "done"
         schedule.finish(self._journal, due, token, status, result)
         return [Ran(due, status, str(result.get("told", "")))]

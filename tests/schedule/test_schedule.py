@@ -196,6 +196,7 @@ def test_a_scheduler_killed_in_a_run_is_replaced_after_its_lease_once(desk):
     assert desk.ran == ["begun", "begun"]
     [row] = schedule.known(desk.journal)
     assert (row["status"], row["attempts"]) == ("failed", 2)
+    assert desk.messages() == ["Pre-market could not be finished"]
     assert desk.journal.rebuild(check_only=True).differences == ()
 
 
@@ -221,6 +222,16 @@ def test_a_run_that_fails_is_told_and_not_repeated(desk):
 
     assert [one.status for one in desk.scheduler(pre_market=broken).tick()] == ["failed"]
     assert desk.scheduler().tick() == []
+    assert desk.messages() == ["Pre-market could not run"]
+
+
+def test_a_defect_in_one_procedure_ends_no_schedule(desk):
+    """What no procedure should raise is its failure, told; the next one runs."""
+    desk.now = at("2026-11-25 08:00")
+    scheduler = desk.scheduler(pre_market=lambda due: {}["defect"])
+    assert [one.status for one in scheduler.tick()] == ["failed"]
+    desk.walk(scheduler, "2026-11-25 10:00", minutes=30)
+    assert desk.ran == ["market_open 2026-11-25"]
     assert desk.messages() == ["Pre-market could not run"]
 
 
