@@ -5,7 +5,7 @@ Nothing here trades, changes a limit or lifts a halt: playbooks run read-only, t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from athena.config import Settings
@@ -22,14 +22,31 @@ WHO = "schedule"
 _SEVERITY = {"OK": "info", "ATTENTION": "warning"}  # STOP and UNKNOWN wake people
 
 
-def work(settings: Settings, journal: Journal) -> dict[str, Work]:
-    """What each job does."""
+Render = Callable[[str, Due], PlaybookRun]
+Steps = Callable[[Due], Iterable[after_close.Done]]
+
+
+def work(
+    settings: Settings, journal: Journal, *, render: Render | None = None, steps: Steps | None = None
+) -> dict[str, Work]:
+    """What each job does. render: runs a playbook by name; steps: the work after the close, its report left out."""
+
+    def rendered(playbook: str, due: Due) -> PlaybookRun:
+        return run_playbook(playbook, reports=settings.reports, settings=settings, who=WHO, why=_why(due), email=True)
+
+    def stepped(due: Due) -> Iterable[after_close.Done]:
+        others = [name for name in after_close.STEPS if name != "report"]
+        return after_close.run(settings, who=WHO, why=_why(due), only=others)
+
+    render, steps = render or rendered, steps or stepped
 
     def page(due: Due) -> Mapping[str, Any]:
-        return _tell(settings, journal, due, _render(settings, due.job, due))
+        return _tell(settings, journal, due, render(due.job, due))
 
     def after(due: Due) -> Mapping[str, Any]:
-        return _after_close(settings, journal, due)
+        report = render("daily_report", due)
+        done = list(steps(due))
+        return _after_close(settings, journal, due, report, done, render("post_market", due))
 
     return {"pre_market": page, "market_open": page, "post_market": after}
 
@@ -37,10 +54,6 @@ def work(settings: Settings, journal: Journal) -> dict[str, Work]:
 def severity(run: PlaybookRun) -> str:
     """How loudly a run is told."""
     return _SEVERITY.get(run.verdict, "critical") if run.succeeded else "critical"
-
-
-def _render(settings: Settings, playbook: str, due: Due) -> PlaybookRun:
-    return run_playbook(playbook, reports=settings.reports, settings=settings, who=WHO, why=_why(due), email=True)
 
 
 def _why(due: Due) -> str:
@@ -60,12 +73,11 @@ def _tell(settings: Settings, journal: Journal, due: Due, run: PlaybookRun, body
     return {"verdict": run.verdict, "page": str(run.html), "told": told, "failed": not run.succeeded}
 
 
-def _after_close(settings: Settings, journal: Journal, due: Due) -> dict[str, Any]:
-    """Report, archives, proposed limits, snapshot; then the checklist's page, which ticks them by looking."""
-    report = _render(settings, "daily_report", due)
-    others = [name for name in after_close.STEPS if name != "report"]
-    steps = list(after_close.run(settings, who=WHO, why=_why(due), only=others))
-    checklist = _render(settings, "post_market", due)
+def _after_close(
+    settings: Settings, journal: Journal, due: Due, report: PlaybookRun, steps: list[after_close.Done],
+    checklist: PlaybookRun,
+) -> dict[str, Any]:  # fmt: skip
+    """Tells of the day's report and of every step; the checklist's page, made last, ticks them by looking."""
     lines = [f"· {one.state} {one.step}: {one.told}" for one in steps]
     lines.append(f"· Checklist {checklist.verdict}: {link(str(checklist.html), settings)}")
     result = _tell(settings, journal, due, report, "\n".join(lines))
