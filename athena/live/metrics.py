@@ -154,6 +154,9 @@ class LiveMetrics(Collector):
         if (quotes := details.get("market_data_age_seconds")) is not None and age is not None:
             told = "Venue time since the newest quote of any symbol."
             yield gauge("market_data_age_seconds", told, quotes + (0 if fresh else age))
+        yield gauge(
+            "venue_speed", "The venue's clock against this one: 1, but for a simulator.", details.get("speed") or 1
+        )
         yield gauge("market_open", "1 in the venue's regular session.", details.get("session") == "open")
 
     def _broker(self, details: Mapping[str, Any], age: float | None) -> Iterator[Metric]:

@@ -131,7 +131,7 @@ class AlertWorker:
             self._journal.append("alert.running", {"ids": [alert.id for alert in group], "run": run})
         if made is not None:
             self._paged(group, run, made)
-        elif group[0].playbook and any(alert.firing for alert in group):
+        elif group[0].playbook and not all(_came_too_late(alert) for alert in group):
             try:
                 self._run(group, run)
             except JournalError:
@@ -140,7 +140,7 @@ class AlertWorker:
                 log.error("%s: %s", group[0].playbook, error)
                 self._paged(group, run, None, error.message, error.hint)
         else:
-            over = not any(alert.firing for alert in group)
+            over = all(_came_too_late(alert) for alert in group)
             why = "It was over before it could be looked at." if over else f"No playbook was run: {group[0].problem}."
             self._paged(group, run, None, why)
 
@@ -252,3 +252,8 @@ def _most_urgent(alerts: Sequence[Alert]) -> list[Alert]:
         return []
     first = min(waiting, key=lambda a: _RANK.get(a.severity, 2))
     return [a for a in waiting if (a.playbook, a.drill) == (first.playbook, first.drill)]
+
+
+def _came_too_late(alert: Alert) -> bool:
+    """Whether it was over when it was first heard of: then its playbook would show another moment."""
+    return alert.resolved_at is not None and alert.resolved_at <= alert.received_at

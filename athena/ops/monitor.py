@@ -37,6 +37,7 @@ def monitor(settings: Settings, arguments: argparse.Namespace) -> int:
         if one.what == "edited":
             _say(f"{one.path} was edited and is used as it is; the new one is beside it, as .new")
     _check(target)
+    base = settings.prometheus_url
     with Processes(settings.folder / "logs", _environment(settings)) as processes:
         if _beat(settings, "alerts") is None:
             processes.start("alerts", "alerts", "serve")
@@ -52,8 +53,9 @@ def monitor(settings: Settings, arguments: argparse.Namespace) -> int:
             f"--storage.tsdb.path={target / 'prometheus-data'}", "--storage.tsdb.retention.time=15d",
             f"--web.listen-address={urlsplit(settings.prometheus_url).netloc}",
         )  # fmt: skip
-        processes.wait("prometheus", lambda: _ready(f"{settings.prometheus_url}/-/ready"), "ready")
-        _say(f"Prometheus    {settings.prometheus_url}/alerts")
+        processes.wait("prometheus", lambda: _ready(f"{base}/-/ready"), "ready")
+        page = next(path for path in ("/alerts", "/classic/alerts", "/") if path == "/" or _ready(base + path))
+        _say(f"Prometheus    {base}{page}")
         _say(f"Alertmanager  {settings.alertmanager_url}")
         _say(f"runbook       {_webhook(settings)}/runbook")
         _say(f"dashboard     {target / 'grafana-dashboard.json'}  for Grafana")

@@ -65,9 +65,9 @@ CASES = {
         {"athena_oldest_unanswered_order_age_seconds": f"30{LONG}"}, "The venue has owed an answer for 31s.",
     ),
     "DataStale": Case(
-        {"athena_market_data_age_seconds": f"61{LONG}", **OPEN}, "10s",
-        {"athena_market_data_age_seconds": f"61{LONG}", "athena_market_open": f"0{LONG}"},
-        "The newest quote is 1m 1s old in an open market.",
+        {"athena_market_data_age_seconds": f"61{LONG}", "athena_venue_speed": f"1{LONG}", **OPEN}, "10s",
+        {"athena_market_data_age_seconds": f"61{LONG}", "athena_venue_speed": f"2{LONG}", **OPEN},
+        "The newest quote is 1m 1s of venue time old in an open market.",
     ),
     "Watchdog": Case(
         {}, "0s", {}, "Sent to an outside heartbeat. Nothing to do while it fires.", early="", absent=True
