@@ -101,7 +101,14 @@ def _unit(name: str) -> tuple[str, style.Format]:
         return "bps", style.bps
     if "seconds" in name:
         return "s", style.bps
-    return "", style.count
+    if name.endswith("_percent"):
+        return "%", _plain
+    return "", _plain
+
+
+def _plain(value: float) -> str:
+    """A number as it was set: 60, 0.75."""
+    return style.count(value) if value == int(value) else f"{value:g}"
 
 
 def _part(frame: pd.DataFrame, target: str) -> pd.DataFrame:

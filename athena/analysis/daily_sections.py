@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from athena.analysis import daily_control as control
 from athena.analysis import execution, figures, pnl, style
-from athena.analysis.assessment import Finding, Section, findings_table
+from athena.analysis.assessment import Finding, Section
+from athena.analysis.daily_control import right
 from athena.analysis.daily_facts import DayFacts
-from athena.analysis.daily_limits import limit_use
-from athena.analysis.tables import Column, Table, rows_of
+from athena.analysis.tables import Column, Table
 from athena.model import ZERO
 
 QUESTIONS = {
@@ -18,10 +19,10 @@ QUESTIONS = {
     "equity": "How deep was the account under water?",
     "orders": "Did the orders get done?",
     "slippage": "What did execution cost?",
-    "guard": "Who stopped trading, why, and for how long?",
-    "limits": "How close did the day come to its limits?",
-    "overnight": "What is held overnight, and does the broker agree?",
-    "tomorrow": "What needs looking at tomorrow?",
+    "guard": control.GUARD,
+    "limits": control.LIMITS,
+    "overnight": control.OVERNIGHT,
+    "tomorrow": control.TOMORROW,
 }
 
 
@@ -32,14 +33,15 @@ def build(facts: DayFacts, findings: Sequence[Finding]) -> dict[str, Section]:
         "equity": equity(facts),
         "orders": orders(facts),
         "slippage": slippage(facts),
-        "guard": guard(facts),
-        "limits": limits(facts),
-        "overnight": overnight(facts),
-        "tomorrow": tomorrow(findings),
+        "guard": control.guard(facts),
+        "limits": control.limits(facts),
+        "overnight": control.overnight(facts),
+        "tomorrow": control.tomorrow(findings),
     }
 
 
 def profit(facts: DayFacts) -> Section:
+    """By symbol and by strategy, and tied to the change of equity."""
     reading = (
         "Total is realised plus the change of unrealised less fees; slippage is a memo, already inside realised. "
         "Symbols count the account's net position, as the broker does; strategies count an operator's exit as theirs. "
@@ -86,6 +88,7 @@ def _profit_table(facts: DayFacts, key: str) -> Table:
 
 
 def equity(facts: DayFacts) -> Section:
+    """The day's curve and the closes before it, and how far below their best."""
     curve = facts.curve
     if curve.empty:
         return Section(QUESTIONS["equity"], "Not known: no equity was recorded.")
@@ -114,6 +117,7 @@ def equity(facts: DayFacts) -> Section:
 
 
 def orders(facts: DayFacts) -> Section:
+    """How they ended by strategy, why some did not go, how fast the venue answered."""
     record = facts.record
     if record.orders.empty:
         return Section(QUESTIONS["orders"], "No order was decided on.")
@@ -162,6 +166,7 @@ def orders(facts: DayFacts) -> Section:
 
 
 def slippage(facts: DayFacts) -> Section:
+    """By symbol against the mid just before each fill, and the ten worst fills."""
     reading = (
         "Positive costs: against the mid of the quote just before the fill, weighted by value. "
         "From 25 bps use limit orders; past 50 bps halt the symbol."
@@ -201,113 +206,5 @@ def slippage(facts: DayFacts) -> Section:
     return Section(QUESTIONS["slippage"], reading, tables, draw)
 
 
-def guard(facts: DayFacts) -> Section:
-    record = facts.record
-    end = record.venue_now or (record.equity["venue_at"].iloc[-1] if len(record.equity) else record.as_of)
-    stops = record.halts.assign(
-        what=[row.target or "all trading" for row in rows_of(record.halts)],
-        lasted=[(end if pd.isna(row.to_at) else row.to_at) - row.from_at for row in rows_of(record.halts)],
-        ended=[
-            "still in force" if pd.isna(row.to_at) else row.cleared_by or "expired" for row in rows_of(record.halts)
-        ],
-    )
-    halts = [
-        Column("from_at", "From ET", style.clock),
-        Column("to_at", "To ET", style.clock),
-        Column("lasted", "Lasted", style.span),
-        Column("what", "What"),
-        Column("mode", "Mode"),
-        Column("owner", "Who"),
-        Column("reason", "Why"),
-        Column("ended", "Ended by"),
-    ]
-    violations = [
-        Column("venue_at", "Time ET", style.clock),
-        Column("code", "Check"),
-        Column("symbol", "Symbol"),
-        Column("strategy", "Strategy"),
-        Column("observed", "Observed"),
-        Column("limit_value", "Limit"),
-        Column("action", "Action"),
-    ]
-    tables = (
-        Table("Halts in force during the day, venue time", stops, halts, "Trading was never halted.", cards=True),
-        Table("Violations", record.violations, violations, "The guard had nothing to refuse.", cards=True, shown=25),
-    )
-    draw = (
-        (lambda: figures.guard_timeline(stops, record.violations, end)) if len(stops) + len(record.violations) else None
-    )
-    return Section(
-        QUESTIONS["guard"], "Each bar is one halt from its setting to its clearing; × marks a violation.", tables, draw
-    )
-
-
-def limits(facts: DayFacts) -> Section:
-    use = limit_use(facts)
-    columns = [
-        Column("name", "Limit"),
-        Column("target", "For"),
-        Column("used", "Used", _right),
-        Column("limit", "Limit", _right),
-        Column("headroom", "Headroom", _right),
-        Column("unit", "Unit"),
-        Column("used_fraction", "Share used", style.percent),
-        Column("basis", "Measured as"),
-        Column("by", "Set by"),
-    ]
-    others = [Column("name", "Limit"), Column("target", "For"), Column("limit", "Value", _right),
-              Column("unit", "Unit"), Column("by", "Set by")]  # fmt: skip
-    known = use["used_fraction"].notna()
-    measured = use[known].sort_values("used_fraction", ascending=False, ignore_index=True)
-    draw = (lambda: figures.limit_bars(measured)) if len(measured) else None
-    none, rest = "No limit could be measured.", use[~known].reset_index(drop=True)
-    tables = (
-        Table("Limits at the end of the day, with what the day used of them", measured, columns, none, cards=True),
-        Table("The other limits, whose use this report does not measure", rest, others, "None.", shown=80),
-    )
-    reading = "Bars show the share used at the day's worst moment; past 80 % needs a look."
-    return Section(QUESTIONS["limits"], reading, tables, draw)
-
-
-def overnight(facts: DayFacts) -> Section:
-    columns = [
-        Column("symbol", "Symbol"),
-        Column("strategy", "Strategy"),
-        Column("quantity", "Shares", style.shares),
-        Column("average", "Average $", style.usd),
-        Column("mark", "Close $", style.usd),
-        Column("value", "Value $", style.usd),
-        Column("unrealised", "Unrealised $", style.usd),
-    ]
-    record = facts.record
-    checks = record.reconciliations.tail(1)
-    result = checks.assign(
-        result=["agrees" if row.ok else "; ".join(str(item) for item in row.breaks) for row in rows_of(checks)]
-    )
-    seen = [Column("venue_at", "Venue time", style.moment), Column("trigger", "Trigger"), Column("result", "Result")]
-    tables = (
-        Table("Positions at the close", facts.positions, columns, "Flat.", cards=True),
-        Table(
-            "Last comparison with the broker", result, seen, "The day was never compared with the broker.", cards=True
-        ),
-    )
-    return Section(QUESTIONS["overnight"], "Negative shares are short. Value is at the day's last mark.", tables)
-
-
-def tomorrow(findings: Sequence[Finding]) -> Section:
-    fired = [finding for finding in findings if finding.fired]
-    reading = (
-        "Every rule below was applied by code; those that fired name the next step."
-        if fired
-        else "Nothing: no rule fired."
-    )
-    return Section(QUESTIONS["tomorrow"], reading, (findings_table("The decision matrix, as applied", findings),))
-
-
-def _right(value: object) -> str:
-    """Already written numbers, set flush right."""
-    return style.text(value)
-
-
 def _pair(first: str, second: str) -> list[Column]:
-    return [Column("what", first), Column("value", second, _right)]
+    return [Column("what", first), Column("value", second, right)]

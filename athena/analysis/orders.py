@@ -92,7 +92,25 @@ def assess(
     delay = latency_ms(orders)
     cancelled = int(((orders["status"] == "canceled") & ~(orders["filled_quantity"].astype(float) > 0)).sum())
     sent = int(whole["sent"])
-    findings = [
+    findings = _findings(whole, cancelled, why, held_up, delay, limits)
+    verdict, reason, action = conclude(findings, "Orders go through as they should.", "Nothing to do.")
+    numbers = {
+        "orders": len(orders), "sent": sent, "refused": int(whole["refused"]), "rejected": int(whole["rejected"]),
+        "fill_rate_fraction": float(whole["fill_rate"]), "quantity_rate_fraction": float(whole["quantity_rate"]),
+        "cancelled": cancelled, "stuck": len(held_up), "answered": len(delay),
+        **{f"latency_p{p}_ms": float(np.percentile(delay, p)) if len(delay) else None for p in (50, 95, 99)},
+    }  # fmt: skip
+    sections = _sections(orders, why, held_up, delay, failed_only)
+    return Assessment(
+        "Orders", verdict, reason, action, now, tuple(findings), sections, numbers, {"failed_only": failed_only}
+    )
+
+
+def _findings(
+    whole: Any, cancelled: int, why: pd.DataFrame, held_up: pd.DataFrame, delay: Any, limits: Thresholds
+) -> list[Finding]:
+    sent = int(whole["sent"])
+    return [
         _rejected(int(whole["rejected"]), sent, why, limits),
         _stuck(held_up),
         _share(
@@ -115,17 +133,6 @@ def assess(
         ),
         _slow(delay, limits),
     ]
-    verdict, reason, action = conclude(findings, "Orders go through as they should.", "Nothing to do.")
-    numbers = {
-        "orders": len(orders), "sent": sent, "refused": int(whole["refused"]), "rejected": int(whole["rejected"]),
-        "fill_rate_fraction": float(whole["fill_rate"]), "quantity_rate_fraction": float(whole["quantity_rate"]),
-        "cancelled": cancelled, "stuck": len(held_up), "answered": len(delay),
-        **{f"latency_p{p}_ms": float(np.percentile(delay, p)) if len(delay) else None for p in (50, 95, 99)},
-    }  # fmt: skip
-    sections = _sections(orders, why, held_up, delay, failed_only)
-    return Assessment(
-        "Orders", verdict, reason, action, now, tuple(findings), sections, numbers, {"failed_only": failed_only}
-    )
 
 
 def stuck(orders: pd.DataFrame, now: datetime, limits: Thresholds | None = None) -> pd.DataFrame:

@@ -184,6 +184,7 @@ def rolling_band(past: pd.Series, usual: float) -> Any:
 
 
 def blank(height: int) -> Any:
+    """An empty figure in the house style, so many pixels high."""
     return _plotly().Figure(layout={"template": style.template(), "height": height})
 
 
@@ -193,6 +194,7 @@ def wall(times: Any) -> list[str]:
 
 
 def left_titles(figure: Any) -> Any:
+    """The figure with the titles of its panels set flush left."""
     for note in figure.layout.annotations:
         note.update(x=0, xanchor="left", font_size=12)
     return figure

@@ -149,7 +149,7 @@ def _columns(key: str, label: str) -> tuple[Column, ...]:
 def _terms(whole: Any, numbers: Mapping[str, Any]) -> Section:
     interval = "too few orders for an interval"
     if whole["low_bps"] == whole["low_bps"]:
-        interval = f"95 % interval {whole['low_bps']:.1f} to {whole['high_bps']:.1f}"
+        interval = f"95 % interval {style.bps(whole['low_bps'])} to {style.bps(whole['high_bps'])}"
     reading = (
         f"{style.dollars(whole['cost_usd'])}, {style.bps(whole['cost_bps'])} bps of the decisions' value ({interval}; "
         f"{whole['orders']} orders). Positive is cost. {_left_out(numbers)}"
@@ -174,7 +174,7 @@ def _by(parts: pd.DataFrame, key: str, seed: int, high: float, low: float) -> Se
         table = table.assign(hour=[f"{hour:02.0f}:00" for hour in table["hour"]]).sort_values("hour", ignore_index=True)
     draw = partial(trade_figures.cost_bars, table, key, (low, high))
     return Section(f"By {BY[key]}?", "Whiskers are 95 % intervals over days and orders; n is the number of orders.",
-                   (Table("Cost", table, _columns(key, key.capitalize())),), draw)  # fmt: skip
+                   (Table("Cost", table, _columns(key, key.capitalize()), cards=True),), draw)  # fmt: skip
 
 
 def _model(parts: pd.DataFrame, market: pd.DataFrame | None) -> tuple[pd.DataFrame, CostModel] | None:

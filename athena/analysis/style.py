@@ -32,6 +32,7 @@ def dollars(value: Any) -> str:
 
 
 def whole_usd(value: Any) -> str:
+    """Dollars without cents, the sign left to the heading."""
     return _number(value, 0)
 
 
@@ -41,6 +42,7 @@ def bps(value: Any) -> str:
 
 
 def count(value: Any) -> str:
+    """A whole number with thousands set apart."""
     return _number(value, 0)
 
 
@@ -60,6 +62,7 @@ def signed_percent(value: Any) -> str:
 
 
 def fine_percent(value: Any) -> str:
+    """A fraction as per cent, to two places."""
     return MISSING if _missing(value) else _number(float(value) * 100, 2) + " %"
 
 
@@ -94,7 +97,13 @@ def offset(value: Any) -> str:
 
 
 def text(value: Any) -> str:
+    """Words as they are; a dash for nothing."""
     return MISSING if _missing(value) or value == "" else str(value)
+
+
+def plural(n: int, noun: str) -> str:
+    """A number and its noun: 1 fill, 2 fills."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def marked(words: str) -> str:

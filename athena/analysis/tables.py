@@ -71,6 +71,7 @@ class Table:
             classes = ("n " if column.is_number else "") + ("loss" if column.is_number and written[:1] == "−" else "")
             tone = f' class="tag tone-{value.lower()}"' if column.key == "verdict" and isinstance(value, str) else ""
             inner = f"<span{tone}>{escape(written)}</span>" if tone else style.marked(written)
+            inner = f"<span>{inner}</span>" if "<code>" in inner else inner  # one thing to a card's two columns
             cells.append(f'<td class="{classes.strip()}" data-label="{escape(column.label)}">{inner}</td>')
         return f"<tr{' class=total' if total else ''}>{''.join(cells)}</tr>"
 

@@ -116,10 +116,17 @@ def markout_curve(table: pd.DataFrame) -> Any:
                 hovertemplate="%{y:.2f} bps",
             )
         )
-    ticks = {"tickvals": x, "ticktext": [style.span(v) if v >= 1 else f"{v * 1000:.0f} ms" for v in x]}
+    ticks = {"tickvals": x, "ticktext": [_short(v) for v in x]}
     figure.update_xaxes(title_text="After the fill", type="log", **ticks)
     figure.update_yaxes(title_text="bps")
     return figure
+
+
+def _short(seconds: float) -> str:
+    """A horizon in its own unit: 50 ms, 15 s, 5 min."""
+    if seconds < 1:
+        return f"{seconds * 1000:g} ms"
+    return f"{seconds:g} s" if seconds < 60 else f"{seconds / 60:g} min"
 
 
 def ratios(table: pd.DataFrame) -> Any:

@@ -422,3 +422,16 @@ def test_a_command_of_the_playbooks_name_answers_in_the_terminal(paths, monkeypa
     assert EXIT_CODES[Verdict(told["verdict"])] == code
     assert shown.startswith(told["verdict"])
     assert "next " in shown
+
+
+def test_without_keys_the_page_says_what_to_run_by_hand(tmp_path):
+    """A journal of a paper account and no keys: the venue is not asked, and the page names the commands that do."""
+    path = place(tmp_path)
+    bound = {"venue": "paper", "account_number": "PA1", "cash": 100, "equity": 100, "positions": [], "last_equity": 100}
+    with Journal.open(path, "engine") as journal:
+        journal.append("account.bound", bound, datetime(2020, 3, 9, 14, tzinfo=UTC))
+    system = connect(str(path))
+    assert "<code>athena broker-reconciliation</code>" in system._repr_html_()
+    report = book("broker_disconnection").assess(system)
+    assert report.verdict is not Verdict.OK
+    assert "athena broker-reconciliation" in report["truth"].reading

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 ASK_SECONDS = 8.0  # for one question to the venue, connecting included
+BY_HAND = (
+    "Where the keys are, run `athena broker-reconciliation` and `athena check-brokers`, or this notebook in `make lab`."
+)
 FINAL = tuple(status.value for status in OrderStatus if status.is_final)
 
 
@@ -156,7 +159,7 @@ class System:
         if self.silent:
             raise BrokerUnavailable(self.silent)
         if self.opened is not None and self.venue != self.settings.venue:
-            raise BrokerUnavailable(f"this process has no key for {self.venue}; only the journal is read.")
+            raise BrokerUnavailable(self.keyless, BY_HAND)
 
         async def bounded() -> Answer:
             broker = self.broker
@@ -175,6 +178,17 @@ class System:
         except BrokerUnavailable as error:
             self.silent = error.message
             raise
+
+    @property
+    def keyless(self) -> str:
+        """Why the venue of this journal is not asked from here; "" where it may be.
+
+        A notebook run by itself gets no keys, for Alpaca has none that only read: whoever could change a notebook could
+        trade.
+        """
+        if self.opened is None or self.venue == self.settings.venue:
+            return ""
+        return f"{self.venue} is not asked, for this process has no keys; only the journal is read. {BY_HAND}"
 
     def ask_own(self, question: Callable[[Any], Awaitable[Answer]]) -> Answer:
         """`ask`, once it is certain that the venue's account is the journal's. Raises BrokerUnavailable otherwise."""
@@ -214,13 +228,14 @@ class System:
             ("venue time", style.moment(self.venue_now)),
             ("journal", f"{self.path}, {self.sequence:,} events"),
             ("read at", f"{self.read_at:%Y-%m-%d %H:%M:%S} UTC"),
+            *([("note", self.keyless)] if self.keyless else []),
         ]
 
     def __repr__(self) -> str:
         return "\n".join(f"{label:<11} {value}" for label, value in self._lines())
 
     def _repr_html_(self) -> str:
-        told = " · ".join(f"{escape(label)} <b>{escape(value)}</b>" for label, value in self._lines())
+        told = " · ".join(f"{escape(label)} <b>{style.marked(value)}</b>" for label, value in self._lines())
         return f'<style>{style.CSS}</style><div class="athena"><p class="soft">{told}</p></div>'
 
 
