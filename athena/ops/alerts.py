@@ -8,9 +8,9 @@ import os
 import signal
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TextIO
 
 from athena.config import Settings
 from athena.core.alerts import Alert, active_alerts, recent_alerts, unfinished_alerts
@@ -100,7 +100,7 @@ def serve(settings: Settings) -> int:
         ]
         for thread in threads:
             thread.start()
-        print(f"alerts are taken at {server.url}/alerts, token in {token_path(settings)}; Ctrl-C stops", flush=True)
+        _tell(f"alerts are taken at {server.url}/alerts, token in {token_path(settings)}; Ctrl-C stops")
         try:
             while not stop.is_set():
                 _beat(journals[0], server, worker)
@@ -120,8 +120,10 @@ def _beat(journal: Journal, server: AlertServer, worker: AlertWorker) -> None:
         details: dict[str, Any] = {"url": server.url, "problem": worker.problem}
         journal.heartbeat(COMPONENT, {**details, "unfinished": len(unfinished_alerts(journal))})
     except JournalError as error:
-        print(f"alerts: {error}", file=sys.stderr, flush=True)
+        _tell(f"alerts: {error}", sys.stderr)
 
 
-def _tell(one: Delivered | str) -> None:
-    print(one, flush=True)
+def _tell(one: Delivered | str, stream: TextIO | None = None) -> None:
+    """A line for whoever watches; a log on a full disk ends nothing."""
+    with suppress(OSError):
+        print(one, file=stream, flush=True)

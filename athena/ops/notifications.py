@@ -83,7 +83,7 @@ def notifications(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def follow(courier: Courier, journal: Journal, stop: threading.Event, tell: Callable[[Delivered | str], None]) -> None:
-    """Deliver until `stop`: a pass a second, a heartbeat every five. A journal that cannot be written is said once."""
+    """Deliver until `stop`: a pass a second, a heartbeat every five. What keeps it from delivering is said once."""
     sent, told, beats = 0, "", BEAT_SECONDS
     while not stop.is_set():
         problem = ""
@@ -96,6 +96,8 @@ def follow(courier: Courier, journal: Journal, stop: threading.Event, tell: Call
                 beats = 0.0
         except JournalError as error:
             problem = f"nothing can be delivered: {error}"
+        except Exception as error:  # no memory for a thread: whoever waits for messages must not wait for ever
+            problem = f"nothing can be delivered: {type(error).__name__}: {error}"
         if problem and problem != told:
             tell(problem)
         told = problem

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import threading
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -185,4 +186,6 @@ def _plain(ran: Ran) -> dict[str, Any]:
 
 
 def _say(line: object) -> None:
-    print(f"{datetime.now(UTC):%H:%M:%S} {line}", flush=True)
+    """A line for whoever watches; a log on a full disk ends nothing."""
+    with suppress(OSError):
+        print(f"{datetime.now(UTC):%H:%M:%S} {line}", flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -17,6 +18,9 @@ from athena.core.delivery import Courier
 from athena.core.notifications import notify
 from athena.errors import JournalError, SettingsError
 from athena.journal import Journal
+from athena.ops import schedule
+from athena.ops.notifications import follow
+from tests.engine.processes import wait_for
 from tests.support.receivers import Slack
 
 
@@ -335,3 +339,21 @@ def test_a_wrong_severity_or_no_title_is_refused(settings, journal):
     with pytest.raises(SettingsError, match="needs a title"):
         notify(settings, severity="info", title=" \n ", journal=journal)
     assert outbox.deliveries(journal) == []
+
+
+def test_a_full_disk_under_the_log_ends_no_delivery(settings, journal, environment, told, slack):
+    """What a scheduler says goes to a full disk: messages are delivered all the same."""
+    stop = threading.Event()
+    courier = Courier(settings, journal, environment)
+    with open("/dev/full", "w") as full, redirect_stdout(full):
+        working = threading.Thread(target=follow, args=(courier, journal, stop, schedule._say))
+        working.start()
+        try:
+            for number in (1, 2):
+                told(title=f"message {number}")
+                wait_for(lambda n=number: len(slack.texts) == n, f"message {number}")
+        finally:
+            stop.set()
+            working.join(30)
+        with suppress(OSError):
+            full.close()
