@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 
 from athena.config import Settings
 from athena.core import outbox
-from athena.core.alerts import unfinished_alerts
+from athena.core.alerts import AlertState, unfinished_alerts
 from athena.errors import AthenaError, JournalError
 from athena.journal.journal import Journal
 from athena.journal.snapshots import FOLDER, list_snapshots
@@ -255,10 +255,12 @@ def _alerts(journal: Journal, counts: Counts) -> Iterator[Metric]:
     oldest = outbox.state(journal).oldest_at
     age = (datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0
     yield gauge("outbox_oldest_age_seconds", "Since the oldest message that waits was queued; 0 without one.", age)
-    waiting = [alert.received_at for alert in unfinished_alerts(journal)]
-    yield gauge("alerts_unfinished", "Alerts whose page or message is still to come.", len(waiting))
+    unfinished = unfinished_alerts(journal)
+    yield gauge("alerts_unfinished", "Alerts whose page or message, or end, is still to be told.", len(unfinished))
+    waiting = [alert.received_at for alert in unfinished if alert.state is not AlertState.NOTIFIED]
     age = (datetime.now(UTC) - min(waiting)).total_seconds() if waiting else 0.0
-    yield gauge("alerts_oldest_unfinished_age_seconds", "Since the oldest of them came; 0 without one.", age)
+    told = "Since the oldest alert came whose page or message is still to come; 0 without one."
+    yield gauge("alerts_oldest_unfinished_age_seconds", told, age)
 
 
 def _symbols(settings: Settings) -> list[str]:

@@ -1,7 +1,9 @@
 """Alerts in the journal: one row from firing to end, whatever is told twice, and the same when folded again."""
 
+from athena.config import Settings
 from athena.core.alerts import AlertState, active_alerts, recent_alerts, unfinished_alerts
 from athena.journal import Journal
+from athena.live.metrics import LiveMetrics
 from tests.journal.facts import VENUE_AT, alert
 
 
@@ -29,3 +31,24 @@ def test_an_alert_is_one_row_from_its_firing_to_its_end(tmp_path):
         assert [a.id for a in unfinished_alerts(journal)] == ["a2"]
         assert [a.resolved_at for a in recent_alerts(journal)] == [None, VENUE_AT]
         assert journal.verify().ok
+
+
+def test_an_end_that_is_still_to_be_told_is_no_alert_that_waits_for_its_page(tmp_path):
+    """An alert of hours ago that ends is not "stuck for hours": only what nobody was told of yet has that age."""
+    settings = Settings(home=tmp_path)
+    with Journal.open(settings.journal_path, "alerts") as journal:
+        journal.append("alert.received", alert())
+        assert age_of_the_oldest(settings) > 0
+        journal.append("alert.notified", {"ids": ["a1"]})
+        journal.append("alert.received", alert(status="resolved", ends_at=VENUE_AT))
+        assert [a.id for a in unfinished_alerts(journal)] == ["a1"]
+        assert age_of_the_oldest(settings) == 0
+
+
+def age_of_the_oldest(settings):
+    metrics = LiveMetrics(settings)
+    try:
+        found = {sample.name: sample.value for family in metrics.collect() for sample in family.samples}
+    finally:
+        metrics.close()
+    return found["athena_alerts_oldest_unfinished_age_seconds"]
