@@ -47,13 +47,19 @@ def found(group: Sequence[Alert], settings: Settings) -> dict[str, Any]:
     }
 
 
-def ended(alert: Alert) -> dict[str, Any]:
-    """The message that an alert is over."""
+def ended(alert: Alert, silence: str) -> dict[str, Any]:
+    """The message that an alert is over; with the engine's `silence` in words, that nobody knows whether it is."""
     until = alert.resolved_at or alert.received_at
     minutes = max(0.0, (until - alert.starts_at).total_seconds()) / 60
-    drill = "DRILL " if alert.drill else ""
+    name = names([alert])
+    if silence:
+        body = (
+            f"It fired for {minutes:.0f} minutes. The engine tells nothing any more ({silence}), so nobody knows"
+            " whether it is over: athena status."
+        )
+        return {"severity": "warning", "title": f"No longer reported: {name}", "body": body}
     body = f"It fired for {minutes:.0f} minutes. Halts stand until a person lifts them: athena status."
-    return {"severity": "info", "title": f"Over: {drill}{names([alert]).removeprefix('DRILL ')}", "body": body}
+    return {"severity": "info", "title": f"Over: {name}", "body": body}
 
 
 def runbook(alert: Alert, settings: Settings) -> str:

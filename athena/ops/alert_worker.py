@@ -20,6 +20,7 @@ from athena.core.alerts import Alert, AlertState, unfinished_alerts
 from athena.core.notifications import notify
 from athena.errors import AthenaError, JournalError, PlaybookError
 from athena.journal.journal import Journal
+from athena.live.vitals import beat
 from athena.ops.alert_acting import act
 from athena.ops.alert_message import ended, found, names
 from athena.playbooks.runner import PlaybookRun, published, reserve, run_playbook
@@ -212,9 +213,15 @@ class AlertWorker:
             tx.append("alert.notified", {"ids": [alert.id for alert in group]})
 
     def _tell_end(self, group: Sequence[Alert]) -> None:
+        """Tell an alert's end. Metrics end with the engine, and then nobody knows whether what they told of is over."""
         (alert,) = group
+        engine = beat(self._journal)
+        if engine is not None and engine.alive and alert.resolved_at is not None and engine.at < alert.resolved_at:
+            self._aside.add(alert.id)  # it has not said since that it lives: look again in a moment
+            return
+        message = ended(alert, "" if engine is None or engine.alive else engine.silence)
         with self._journal.transaction() as tx:
-            notify(self._settings, **ended(alert), dedup_key=f"alert {alert.id} ended", tx=tx)
+            notify(self._settings, **message, dedup_key=f"alert {alert.id} ended", tx=tx)
             tx.append("alert.told_resolved", {"ids": [alert.id]})
 
     def _keep_spare(self) -> None:

@@ -377,6 +377,25 @@ def test_an_end_is_told_once_and_an_alert_that_was_over_is_not_run(live):
     assert active_alerts(journal) == []
 
 
+def test_an_alert_whose_metric_ended_with_the_engine_is_not_told_to_be_over(live):
+    """The engine died: its alerts end for want of a metric, and nobody knows. While it may live still, that waits."""
+    made, journal = live
+    asked = {"severity": "critical", "playbook": "drawdown_assessment"}
+    begun = datetime.now(UTC)
+    end = (begun + timedelta(seconds=1)).isoformat()
+    persist(journal, read(body(alert("HighDailyLoss", **asked))))
+    journal.heartbeat("engine", {"state": "running"})
+    work(live, Runs(made))
+    persist(journal, read(body({**alert("HighDailyLoss", "resolved", **asked), "endsAt": end})))
+    work(live, Runs(made))
+    assert [title for _, title, _ in messages(journal)] == ["STOP: HighDailyLoss"]
+    journal.heartbeat("engine", {"state": "stopped"})
+    work(live, Runs(made))
+    (_, (severity, title, text)) = messages(journal)
+    assert (severity, title) == ("warning", "No longer reported: HighDailyLoss")
+    assert "nobody knows whether it is over" in text
+
+
 class Crashes(Exception):
     """Stands for a SIGKILL."""
 
