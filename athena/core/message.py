@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from athena.config import Settings
+from athena.core.channels import SLACK_MAX
 
 _HEADS = {"info": "ℹ️ ATHENA", "warning": "⚠️ ATHENA WARNING", "critical": "🚨 ATHENA CRITICAL"}
 _COLOURS = {"info": "#1f5fa8", "warning": "#8a5a00", "critical": "#b3261e"}
@@ -63,9 +64,16 @@ def paragraphs(message: Message, settings: Settings) -> list[str]:
 
 
 def chat(message: Message, settings: Settings) -> str:
-    """The text for Slack. Its mark-up characters are escaped: alert text is not ours, and <!channel> wakes everyone."""
+    """The text for Slack. Its mark-up characters are escaped: alert text is not ours, and <!channel> wakes everyone.
+
+    What Slack would cut off is cut from the body, so that page and contacts are always there.
+    """
     said = [f"{_HEADS[message.severity]}: {message.title}", *paragraphs(message, settings)]
-    return "\n".join(said).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    said = [text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") for text in said]
+    over = len("\n".join(said)) - SLACK_MAX
+    if over > 0 and message.body:
+        said[1] = re.sub(r"&\w*$", "", said[1][: -over - 1]) + "…"
+    return "\n".join(said)
 
 
 def link(page: str, settings: Settings) -> str:
