@@ -23,7 +23,8 @@ ROLES = {
 SEVERITIES = ("info", "warning", "critical")
 SECURITY = ("starttls", "tls", "none")
 _CHANNEL = re.compile(r"[a-z][a-z0-9_]{0,31}")
-_ADDRESS = re.compile(r"[^@\s<>,;]+@[^@\s<>,;]+")
+_ADDRESS = re.compile(r"[!-~]+@[!-~]+")  # ASCII: mail servers take nothing else without being asked
+_NO_ADDRESS = set("<>,;")
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -203,7 +204,8 @@ def _addresses(key: str, value: Any) -> tuple[str, ...]:
     if not isinstance(found, list | tuple) or not found:
         raise SettingsError(f"{key} is {value!r}; mail addresses are expected.")
     for address in found:
-        if not (isinstance(address, str) and _ADDRESS.fullmatch(address.strip())):
+        text = address.strip() if isinstance(address, str) else ""
+        if not _ADDRESS.fullmatch(text) or text.count("@") > 1 or _NO_ADDRESS & set(text):
             raise SettingsError(f"{key} has {address!r}, which is no mail address.", "For example desk@company.com.")
     return tuple(address.strip() for address in found)
 

@@ -20,6 +20,7 @@ from athena.config_tables import Notifications
 SLACK_VARIABLE, PASSWORD_VARIABLE, APPRISE_PREFIX = "SLACK_WEBHOOK_URL", "ATHENA_SMTP_PASSWORD", "ATHENA_APPRISE_"
 SLACK_MAX = 3_500  # characters; longer texts are cut by Slack without a word
 _ANSWER_BYTES = 300
+_SECRET_MIN = 6  # characters; shorter parts of an address are words such as T0 or hooks
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -88,7 +89,7 @@ def post_slack(url: str, text: str, timeout_seconds: float) -> Outcome:
     except (requests.exceptions.RequestException, ValueError) as error:  # an address that is none
         return Outcome(Fate.REFUSED, f"{SLACK_VARIABLE} cannot be used ({type(error).__name__})")
     with answer:
-        return _answered(answer.status_code, answer.headers.get("Retry-After", ""), _said(answer))
+        return _answered(answer.status_code, answer.headers.get("Retry-After", ""), _said(answer, url))
 
 
 def _never_connected(error: BaseException) -> bool:
@@ -98,13 +99,16 @@ def _never_connected(error: BaseException) -> bool:
     return isinstance(reason, NewConnectionError)
 
 
-def _said(answer: object) -> str:
-    """The first words of an answer, on one line."""
+def _said(answer: object, url: str) -> str:
+    """The first words of an answer, on one line; the address, which is a secret, is struck where it is quoted."""
     try:
-        found: bytes = next(answer.iter_content(_ANSWER_BYTES), b"")  # type: ignore[attr-defined]
+        found: bytes = next(answer.iter_content(_ANSWER_BYTES + len(url)), b"")  # type: ignore[attr-defined]
     except Exception:  # the status alone is the answer; its body may be cut
         return ""
-    return re.sub(r"[^\x20-\x7e]+", " ", found.decode(errors="replace")).strip()[:_ANSWER_BYTES]
+    text, parts = found.decode(errors="replace"), urlsplit(url)
+    for secret in sorted({url, parts.path, parts.query, *parts.path.split("/")}, key=len, reverse=True):
+        text = text.replace(secret, "…") if len(secret) >= _SECRET_MIN else text
+    return re.sub(r"[^\x20-\x7e…]+", " ", text).strip()[:_ANSWER_BYTES]
 
 
 def _answered(status: int, retry_after: str, said: str) -> Outcome:
@@ -210,6 +214,6 @@ def send_apprise(url: str, channel: str, title: str, body: str, severity: str) -
     kind = {"info": apprise.NotifyType.INFO, "warning": apprise.NotifyType.WARNING}.get(
         severity, apprise.NotifyType.FAILURE
     )
-    if sender.notify(body=body, title=title, notify_type=kind):
+    if sender.notify(body=body, title=title, notify_type=kind, body_format=apprise.NotifyFormat.TEXT):
         return Outcome(Fate.SENT, f"{channel} took it")
     return Outcome(Fate.LATER, f"{channel}: Apprise could not deliver it")

@@ -6,9 +6,11 @@ not be recorded (a full disk) is recorded by the same courier's next pass, befor
 
 from __future__ import annotations
 
+import math
 import queue
 import random
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -68,15 +70,16 @@ class Courier:
     def _channel(self, channel: str) -> list[Delivered]:
         """The due deliveries of one channel, one after the other; a channel that fails is left alone till later."""
         done: list[Delivered] = []
+        lease = deadline_seconds(self._settings) + _LEASE_SLACK_SECONDS
         for _ in range(BATCH_MAX):
+            until = _uptime() + lease
             claim = outbox.claim(
-                self._journal, channel, self._now(),
-                lease_seconds=deadline_seconds(self._settings) + _LEASE_SLACK_SECONDS,
+                self._journal, channel, self._now(), lease_seconds=lease,
                 per_minute=self._settings.notifications.per_minute,
             )  # fmt: skip
             if claim is None:
                 break
-            outcome = attempt(claim, self._send, deadline_seconds(self._settings))
+            outcome = attempt(claim, self._send, deadline_seconds(self._settings), until)
             done.append(self._record(claim, outcome))
             if outcome.fate in {Fate.LATER, Fate.UNSURE}:
                 break
@@ -124,13 +127,18 @@ def deadline_seconds(settings: Settings) -> float:
     return 3 * settings.notifications.timeout_seconds
 
 
-def attempt(claim: Claim, send: Send, limit_seconds: float) -> Outcome:
-    """What became of one attempt, UNSURE where it does not end in time: a receiver may trickle its answer for ever."""
+def attempt(claim: Claim, send: Send, limit_seconds: float, until: float) -> Outcome:
+    """What became of one attempt, UNSURE where it does not end in time: a receiver may trickle its answer for ever.
+
+    until: uptime at which the claim's lease ends. A process that stood still for so long sends nothing any more:
+    another has the message by then.
+    """
     answer: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
 
     def run() -> None:
         try:
-            answer.put(send(claim))
+            late = Outcome(Fate.LATER, "this process stood still for longer than its claim on the message holds")
+            answer.put(send(claim) if _uptime() < until else late)
         except Exception as error:  # a defect on the way out; its words may hold an address
             answer.put(Outcome(Fate.UNSURE, f"the attempt failed unexpectedly ({type(error).__name__})"))
 
@@ -141,6 +149,11 @@ def attempt(claim: Claim, send: Send, limit_seconds: float) -> Outcome:
         return Outcome(Fate.UNSURE, f"no end within {limit_seconds:g} s")
 
 
+def _uptime() -> float:
+    """Seconds that no clock change touches, a machine's sleep included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def past_the_journal(
     settings: Settings, what: message.Message, to: Sequence[str], environment: Mapping[str, str]
 ) -> list[Delivered]:
@@ -148,7 +161,7 @@ def past_the_journal(
     send, limit = by_channel(settings, environment), deadline_seconds(settings)
     claims = [Claim(f"{what.id}.{channel}", "", channel, what, what.at, 1, 0) for channel in to]
     with ThreadPoolExecutor(len(claims), thread_name_prefix="notify") as pool:
-        outcomes = list(pool.map(lambda claim: attempt(claim, send, limit), claims))
+        outcomes = list(pool.map(lambda claim: attempt(claim, send, limit, math.inf), claims))
     return [
         Delivered(claim.id, claim.channel, what.severity, what.title, outcome.fate, outcome.told)
         for claim, outcome in zip(claims, outcomes, strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from athena.config import Settings
-from athena.core import message
+from athena.core import channels, message
 from athena.core.delivery import Courier
 from athena.core.message import Message
 from athena.core.notifications import notify, send_email
@@ -198,3 +199,32 @@ def test_the_commands_say_what_to_do(settings, slack, box):
     assert done.returncode == 0, done.stderr
     assert slack.texts[0].startswith("ℹ️ ATHENA: lost")
     assert "0 waiting, none dead" in fresh(["notifications"], settings.home, **there).stdout
+
+
+def test_a_long_message_keeps_its_page_and_its_contacts_in_chat(settings):
+    """What Slack would cut off is the body's end, not whom to call."""
+    page = str(settings.reports / "2026-03-09" / "page.html")
+    long = Message("id1", "critical", "Loss", "<&>" * 2_000, datetime.now(UTC), page)
+    text = message.chat(long, settings)
+    assert len(text) <= channels.SLACK_MAX
+    assert page in text
+    assert text.endswith("Broker support: not set")
+    assert "Ada Lee" in text
+    assert "…\nPage: " in text
+    assert not re.search(r"&(?!amp;|lt;|gt;)", text)
+
+
+def test_a_receiver_that_quotes_the_address_puts_no_secret_into_the_record(settings, slack):
+    """Web servers answer "cannot POST /services/..." to an address that is no more: what is recorded has no secret."""
+    slack.quotes = True
+    slack.answers = [404]
+    told = channels.post_slack(slack.url, "x", 5).told
+    assert told.startswith("Slack answered 404: Cannot POST …")
+    assert "canary" not in told
+
+
+def test_an_address_that_mail_servers_do_not_take_is_refused(settings):
+    """One such recipient would keep the mail from all others."""
+    for wrong in ("jürgen@company.com", "a@b@c.com", "a <a@b.com>", "@x", "a b@x"):
+        with pytest.raises(SettingsError, match="which is no mail address"):
+            send_email(wrong, "s", "b", settings=settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ import pytest
 
 from athena.core import notifications, outbox
 from athena.core.channels import Fate, Outcome
-from athena.core.delivery import Courier
+from athena.core.delivery import Courier, attempt, by_channel
 from athena.core.notifications import notify
 from athena.errors import JournalError, SettingsError
 from athena.journal import Journal
@@ -317,6 +318,17 @@ def test_a_channel_that_is_asked_for_and_not_set_up_waits_and_says_what_is_missi
     done = Courier(strict, journal, {}).deliver()
     assert {one.told.partition(" ")[0] for one in done} == {"SLACK_WEBHOOK_URL", "ATHENA_APPRISE_PAGER"}
     assert {one.status for one in done} == {"queued"}
+
+
+def test_a_deliverer_that_stood_still_past_its_lease_sends_nothing(settings, journal, told, slack, environment):
+    """Stopped between claim and send for longer than its lease: another has the message, so it is not sent twice."""
+    told()
+    claim = outbox.claim(journal, "slack", datetime.now(UTC), lease_seconds=60, per_minute=10)
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert attempt(claim, by_channel(settings, environment), 5, until=now - 1).fate is Fate.LATER
+    assert slack.texts == []
+    assert attempt(claim, by_channel(settings, environment), 5, until=now + 60).fate is Fate.SENT
+    assert len(slack.texts) == 1
 
 
 def test_apprise_delivers_to_a_named_channel(settings, journal, slack):

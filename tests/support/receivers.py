@@ -14,13 +14,13 @@ class Slack(ThreadingHTTPServer):
     """`with Slack() as slack:` an incoming webhook at `slack.url`; `texts` is what it took.
 
     `answers` are statuses (or (status, headers)) given to the next posts before it behaves; `hang` is an event to wait
-    for before answering.
+    for before answering; `quotes` makes its refusals quote the address.
     """
 
     daemon_threads = True
 
     def __init__(self, port=0):
-        self.bodies, self.texts, self.answers, self.hang = [], [], [], None
+        self.bodies, self.texts, self.answers, self.hang, self.quotes = [], [], [], None, False
         super().__init__(("127.0.0.1", port), _Post)
         self.url = f"http://127.0.0.1:{self.server_port}/services/T0/B0/canary-slack-secret"
 
@@ -53,7 +53,8 @@ class _Post(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(b"ok" if status == 200 else b"no_service <script>")
+        refusal = f"Cannot POST {self.path}" if server.quotes else "no_service <script>"
+        self.wfile.write(b"ok" if status == 200 else refusal.encode())
 
     def log_message(self, *_):
         pass
