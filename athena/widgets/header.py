@@ -25,6 +25,7 @@ BARS_MOST = 6
 HALTS_MOST = 6
 POINTS_MOST = 120
 NEAR, FULL = 0.5, 0.8
+SILENT_SECONDS = 2.0
 VENUES = {"simulator": "SIMULATOR · no real money", "paper": "PAPER · no real money", "live": "LIVE MONEY"}
 TONES = {Mode.ACTIVE: "ok", Mode.REDUCE_ONLY: "attention", Mode.HALTED: "stop"}
 
@@ -49,6 +50,8 @@ def _known(snapshot: Snapshot, status: SystemStatus, now: datetime) -> str:
     venue = escape(VENUES.get(snapshot.venue, snapshot.venue.upper()))
     number = f" {escape(status.account_number)}" if status.account_number else " no account bound yet"
     mode = guard.mode.value.replace("_", "-").upper()
+    if guard.mode is Mode.ACTIVE and not guard.passes:
+        mode = "NO ORDER PASSES"  # nobody halted anything, and still the flag refuses
     tone = TONES[guard.mode] if guard.passes or guard.mode is not Mode.ACTIVE else "attention"
     readonly = f'<p class="tone-attention"><b class="tag">READ ONLY</b> {escape(snapshot.readonly)}</p>'
     return (
@@ -82,7 +85,7 @@ def _halts(halts: Sequence[Halt], now: datetime) -> str:
 def _tiles(snapshot: Snapshot, status: SystemStatus, now: datetime) -> Iterable[str]:
     engine, broker = aged(snapshot.engine, now), aged(snapshot.broker, now)
     alive = engine is not None and engine.alive
-    yield _engine(engine, status.safe_mode)
+    yield _engine(engine, status)
     yield _broker(broker, alive)
     yield _market(engine, alive)
     yield _books(status.reconciliation, now)
@@ -105,15 +108,18 @@ def _tiles(snapshot: Snapshot, status: SystemStatus, now: datetime) -> Iterable[
     yield _alerts(snapshot.alerts, status.guard.violations_today)
 
 
-def _engine(beat: Beat | None, safe: bool) -> str:
+def _engine(beat: Beat | None, status: SystemStatus) -> str:
+    """Two signs of life: the heartbeat, believed for five seconds, and the lease, which a dead engine loses in two."""
     if beat is None:
         return _tile("Engine", "never ran here", "next: athena engine", "unknown")
+    ago = f"{words(max(0.0, beat.age_seconds))} ago"
     if not beat.alive:
         how = "stopped" if beat.stopped else "last heartbeat"
-        told = f"{how} {clock(beat.at)} ET, {words(beat.age_seconds)} ago; next: athena engine"
-        return _tile("Engine", "NOT RUNNING", told, "stop")
-    told = f"pid {beat.pid}, heartbeat {max(0.0, beat.age_seconds):.0f} s ago"
-    if safe:
+        return _tile("Engine", "NOT RUNNING", f"{how} {clock(beat.at)} ET, {ago}; next: athena engine", "stop")
+    if status.guard.lease_seconds <= 0 and beat.age_seconds > SILENT_SECONDS:
+        return _tile("Engine", "NOT ANSWERING", f"its lease ran out, last heartbeat {ago}", "stop")
+    told = f"pid {beat.pid}, heartbeat {ago}"
+    if status.safe_mode:
         return _tile("Engine", "SAFE MODE", told, "attention")
     return _tile("Engine", str(beat.details.get("state", "running")), told, "ok")
 

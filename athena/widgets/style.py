@@ -44,7 +44,7 @@ padding:.22rem .5rem;border-radius:3px;min-width:0;overflow-wrap:break-word}
 .athena-tile svg{display:block;width:100%;height:26px;overflow:visible}
 .athena-halts{margin:.25rem 0;padding:0;list-style:none}
 .athena-halts li{border-left:3px solid var(--tone);padding:.08rem .5rem;margin:.15rem 0}
-.athena-meters{display:grid;grid-template-columns:repeat(auto-fit,minmax(19rem,1fr));gap:.2rem .9rem;margin:.3rem 0}
+.athena-meters{display:grid;grid-template-columns:repeat(auto-fit,minmax(21rem,1fr));gap:.2rem .9rem;margin:.3rem 0}
 .athena-meter{display:grid;grid-template-columns:1fr auto;font-size:12.5px;gap:0 .5rem;align-items:baseline}
 .athena-meter i{grid-column:1/3;height:6px;border-radius:3px;background:var(--line);overflow:hidden;display:block}
 .athena-meter i::before{content:"";display:block;height:100%;width:var(--share);background:var(--tone)}
@@ -53,6 +53,7 @@ max-height:15rem;overflow:auto}
 .athena-told p{margin:.1rem 0;max-width:none;overflow-wrap:anywhere}
 .athena-lines{margin:.2rem 0;padding:0;list-style:none}.athena-lines li{padding:.08rem 0;overflow-wrap:anywhere}
 .athena-lines b{color:var(--tone)}
+.athena-room a.athena-page{color:var(--jp-content-link-color,#1976d2);text-decoration:underline;font-weight:600}
 .athena-playbook-form label{display:inline-block;min-width:7rem}
 .athena-room code,.athena-room kbd{background:var(--jp-layout-color2,var(--raise));padding:0 .25rem;border-radius:3px;
 color:inherit}

@@ -102,6 +102,7 @@ def test_an_engine_that_is_killed_is_said_within_its_five_seconds_and_a_new_one_
     wait_for(lambda: "NOT RUNNING" not in room.panel.html and "running" in room.panel.html, "a live engine")
     desk.engine.send_signal(signal.SIGKILL)
     desk.engine.wait(10)
+    wait_for(lambda: "NOT ANSWERING" in room.panel.html, "the silence of the engine to be said", 5)
     wait_for(lambda: "NOT RUNNING" in room.panel.html, "the death of the engine to be said", 6.5)
     assert "UNKNOWN since" in room.panel.html
     brokers = room.open("Brokers")

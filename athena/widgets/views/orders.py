@@ -158,7 +158,7 @@ def _position(one: Mapping[str, Any]) -> dict[str, Any]:
     gain = one["unrealised_pnl"]
     tone = "" if gain is None else "stop" if float(gain) < 0 else "ok"
     cells = [cell(one["symbol"]), _number(one["quantity"]), _number(one["average_entry_price"]),
-             _number(one["market_value"]), _number(gain) | {"tone": tone}]  # fmt: skip
+             _number(one["market_value"], 2), _number(gain, 2) | {"tone": tone}]  # fmt: skip
     return {"id": one["symbol"], "cells": cells}
 
 
@@ -172,13 +172,15 @@ def _order(one: Mapping[str, Any]) -> dict[str, Any]:
     return {"id": one["client_order_id"], "cells": cells}
 
 
-def _number(text: Any) -> dict[str, Any]:
+def _number(text: Any, places: int | None = None) -> dict[str, Any]:
     """An amount as the journal has it, sorted by its value; missing or nonsense sorts last."""
     try:
         value = float(text)
     except (TypeError, ValueError):
         return cell(MISSING if text is None else str(text), -1e308)
-    return cell(f"{value:,.4f}".rstrip("0").rstrip(".") if value else "0", value)
+    if places is not None:
+        return cell(f"{value:,.{places}f}".replace("-", "−"), value)
+    return cell(f"{value:,.4f}".rstrip("0").rstrip(".").replace("-", "−"), value)
 
 
 def _facts(payload: Mapping[str, Any]) -> str:
