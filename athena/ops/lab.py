@@ -35,7 +35,7 @@ def lab(settings: Settings, arguments: argparse.Namespace) -> int:
         page = _page()
         processes.start("jupyter", *_options(port, page, browser=browser), module="jupyterlab")
         processes.wait("jupyter", lambda: answers(f"http://127.0.0.1:{port}/api"), "answering")
-        _say(f"JupyterLab: http://127.0.0.1:{port}{page}?token={token}")
+        _say(f"JupyterLab: http://127.0.0.1:{port}{page}{'&' if '?' in page else '?'}token={token}")
         if not (browser or arguments.no_browser):
             _say(f"  no screen here; from another machine: ssh -L {port}:127.0.0.1:{port} HERE, then that address")
         _say(f"  logs: {processes.folder}; Ctrl-C ends {' and '.join(['JupyterLab', *started])}")
@@ -128,7 +128,7 @@ def _options(port: int, page: str, *, browser: bool) -> list[str]:
 def _page() -> str:
     """The page to open: the control room, or JupyterLab itself where this folder has none."""
     if ROOM.exists():
-        return f"/lab/tree/{ROOM.as_posix()}"
+        return f"/lab/tree/{ROOM.as_posix()}?athena=open"  # Athena's part of JupyterLab runs it
     _say(f"there is no {ROOM} in {Path.cwd()}: opening JupyterLab itself. HALT is in its top bar all the same")
     return "/lab"
 

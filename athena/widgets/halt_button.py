@@ -18,7 +18,8 @@ import traitlets
 
 from athena.config import Settings
 from athena.errors import AthenaError, SettingsError
-from athena.widgets.halt_job import HaltAsked, Halts, annotate, read_texts
+from athena.widgets.asked import HaltAsked, read_texts
+from athena.widgets.halt_job import Halts, annotate
 
 SCRIPT = Path(__file__).parent / "lab" / "athena" / "static" / "halt.js"
 ANSWER_SECONDS = 0.7

@@ -6,22 +6,21 @@ and what is not known yet is said to be not known yet. Standard library and the 
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from athena.config import Settings
-from athena.errors import AthenaError, SettingsError, did_you_mean
+from athena.errors import AthenaError, SettingsError
 from athena.live.guard_flag import GuardFlag, H, R, new_nonce
 from athena.live.guard_halting import new_halt, open_journal, set_halt, wait_for_sends
 from athena.model import OrderStatus, Scope
+from athena.widgets.asked import HaltAsked, actor
 
 if TYPE_CHECKING:
     from athena.journal.journal import Journal
@@ -29,54 +28,11 @@ if TYPE_CHECKING:
 CANCEL_SECONDS = 10.0
 _POLL_SECONDS = 0.02
 _KEPT_MOST = 256
-_TEXT_MOST = 500
-_SCOPES = (Scope.GLOBAL, Scope.SYMBOL, Scope.STRATEGY)
-_KEY = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _FINAL = tuple(status.value for status in OrderStatus if status.is_final)
 _OPEN = (
     "SELECT client_order_id, symbol, strategy FROM orders WHERE purpose = 'strategy' AND strategy <> 'external'"
     f" AND status NOT IN ({', '.join(repr(status) for status in _FINAL)})"
 )
-
-
-@dataclass(frozen=True)
-class HaltAsked:
-    """A halt as a page asked for it, checked. `key` names the click: the same key never makes a second halt."""
-
-    key: str
-    scope: Scope = Scope.GLOBAL
-    target: str = ""
-    reason: str = ""
-    notebook: str = ""
-
-    @classmethod
-    def read(cls, body: Mapping[str, Any]) -> HaltAsked:
-        """From a request's JSON. Raises SettingsError naming what is wrong; an absent reason is no fault."""
-        texts = read_texts(body, ("key", "scope", "target", "reason", "notebook"))
-        if not _KEY.fullmatch(texts["key"]):
-            raise SettingsError(f"key is '{texts['key']}'.", "8 to 64 letters, digits, dots, - and _ name one click.")
-        if texts["scope"] not in _SCOPES:
-            raise SettingsError(f"scope is '{texts['scope']}'.", "It is global, symbol or strategy.")
-        scope = Scope(texts["scope"])
-        if (scope is Scope.GLOBAL) == bool(texts["target"]):
-            raise SettingsError(f"scope {scope} with target '{texts['target']}'.", "A symbol or strategy needs one.")
-        target = texts["target"].upper() if scope is Scope.SYMBOL else texts["target"]
-        return cls(texts["key"], scope, target, texts["reason"], texts["notebook"])
-
-
-def read_texts(body: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, str]:
-    """The named fields of a request's JSON as stripped lines of text, "" where absent. Raises SettingsError."""
-    for name, value in body.items():
-        if name not in fields:
-            raise SettingsError(f"'{name}' is not a field here.", did_you_mean(name, fields, ", ".join(fields)))
-        if not isinstance(value, str) or len(value) > _TEXT_MOST:
-            raise SettingsError(f"{name} is {str(value)[:40]!r}.", f"Text of at most {_TEXT_MOST} characters.")
-    return {name: " ".join(str(body.get(name, "")).split()) for name in fields}
-
-
-def actor(settings: Settings, notebook: str) -> str:
-    """Who writes into the journal: the operator, and the notebook it was done from."""
-    return f"operator {settings.operator}" + (f" in {notebook}" if notebook else "")
 
 
 class HaltJob:
@@ -198,10 +154,11 @@ class HaltJob:
         if not all_:
             self._tell("cancels", True, "no open orders", **counts)
         elif not open_:
-            other = all_ - counts["cancelled"] - counts["filled"]
-            text = f"{counts['cancelled']} of {all_} orders cancelled"
-            text += f", {counts['filled']} filled first" if counts["filled"] else ""
-            self._tell("cancels", True, text + (f", {other} never left" if other else ""), **counts)
+            fates = {"cancelled": counts["cancelled"], "filled first": counts["filled"]}
+            fates["never left"] = all_ - sum(fates.values())
+            told = ", ".join(f"{count} {fate}" for fate, count in fates.items() if count)
+            every = f"{all_} of {all_} orders cancelled" if counts["cancelled"] == all_ else f"{all_} orders: {told}"
+            self._tell("cancels", True, every, **counts)
         elif waiting:
             self._tell("cancels", None, f"{orders} of {all_} being cancelled", **counts)
         elif not self.settings.cancel_on_halt:

@@ -26,8 +26,9 @@ from tornado import web
 
 from athena.config import Settings
 from athena.errors import AthenaError, SettingsError
+from athena.widgets.asked import HaltAsked, read_texts
 from athena.widgets.glance import Glance
-from athena.widgets.halt_job import HaltAsked, Halts, annotate, flag_of, read_texts
+from athena.widgets.halt_job import Halts, annotate, flag_of
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp

@@ -10,9 +10,10 @@ from athena.errors import AthenaError, SettingsError
 from athena.journal.journal import Journal
 from athena.live.guard_flag import GuardFlag
 from athena.model import Scope
+from athena.widgets.asked import HaltAsked
 from athena.widgets.glance import Glance
 from athena.widgets.halt_button import HaltButton
-from athena.widgets.halt_job import HaltAsked, HaltJob
+from athena.widgets.halt_job import HaltJob
 from tests.engine.processes import wait_for
 from tests.journal.facts import intended, updated
 
@@ -68,7 +69,7 @@ def test_the_cancels_of_a_halt_are_followed_until_each_order_is_final(settings, 
     told = job.snapshot()
     assert told["done"]
     assert told["cancels"] == {
-        "ok": True, "text": "2 of 3 orders cancelled, 1 filled first", "open_before": 3, "open_now": 0, "cancelled": 2,
+        "ok": True, "text": "3 orders: 2 cancelled, 1 filled first", "open_before": 3, "open_now": 0, "cancelled": 2,
         "filled": 1,
     }  # fmt: skip
 

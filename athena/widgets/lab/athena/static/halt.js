@@ -148,8 +148,9 @@ function style() {
 }
 
 // A HALT button with the system's state beside it. `system` is {home, account} or {}; `fallback(kind, facts)` asks the
-// kernel where the server has no part of Athena's, and resolves to the same proof.
-export function control({ scope = "global", target = "", system = {}, notebook = "", fallback = null, bar = false }) {
+// kernel where the server has no part of Athena's, and resolves to the same proof. With `bar` it is one line, and the proof
+// floats over the page, in `host`.
+export function control({ scope = "global", target = "", system = {}, notebook = "", fallback = null, bar = false, host = document.body }) {
   style();
   const what = target ? target : bar ? "" : "ALL TRADING";
   const label = target ? `Halt ${scope} ${target} now` : "Halt all trading now";
@@ -164,7 +165,7 @@ export function control({ scope = "global", target = "", system = {}, notebook =
   const root = make("div", { class: bar ? "athena-bar" : "athena-box", role: "group", "aria-label": "Halt trading", ...TYPING });
   if (bar) {
     root.append(state, button);
-    document.body.append(panel);
+    host.append(panel);
     panel.classList.add("athena-floating");
   } else {
     root.append(make("div", { class: "athena-row" }, button, state), panel);
@@ -179,6 +180,7 @@ export function control({ scope = "global", target = "", system = {}, notebook =
     click.until = now + SAME_CLICK_MS;
     const { key } = click;
     if (current?.key === key && !current.done) return;
+    current = null;
     button.classList.add("athena-working");
     say("athena-working", "Halting …");
     const asked = { key, scope, target, notebook, ...system };
@@ -277,6 +279,26 @@ export function control({ scope = "global", target = "", system = {}, notebook =
       panel.remove();
     },
   };
+}
+
+// A page's modal dialog makes everything beneath it dead to clicks: each gets a HALT of its own while it is open.
+export function overDialogs(options) {
+  const made = new Map();
+  const look = () => {
+    for (const [dialog, own] of made) {
+      if (dialog.isConnected) continue;
+      own.dispose();
+      made.delete(dialog);
+    }
+    for (const dialog of document.querySelectorAll("body > dialog")) {
+      if (made.has(dialog)) continue;
+      const host = dialog.querySelector(".jp-Dialog-content") || dialog;
+      const own = control({ ...options, bar: true, host });
+      host.append(make("div", { class: "athena-over" }, own.node));
+      made.set(dialog, own);
+    }
+  };
+  new MutationObserver(look).observe(document.body, { childList: true });
 }
 
 function told(facts, bar) {
@@ -411,6 +433,7 @@ const CSS = `
 .athena-panel.athena-bad { background: #b3001b; color: #fff; }
 .athena-panel.athena-careful { border-color: #d29c00; }
 .athena-floating { position: fixed; top: 34px; right: 8px; width: min(560px, calc(100vw - 40px)); max-height: 80vh; overflow: auto; z-index: 10000; box-shadow: 0 4px 16px rgba(0, 0, 0, .4); margin: 0; }
+.athena-over { position: fixed; top: 0; right: 0; height: 30px; z-index: 10001; background: var(--jp-layout-color1, #fff); border-radius: 0 0 0 6px; }
 .athena-panel strong { font-size: 15px; }
 .athena-note { margin-top: 4px; font-weight: 600; }
 .athena-reason { display: flex; flex-wrap: wrap; gap: 6px; margin-top: 8px; }
@@ -424,7 +447,7 @@ const CSS = `
 .athena-steps ul { margin: 4px 0 0; padding-left: 18px; list-style: none; }
 .athena-error { color: var(--jp-error-color0, #b3001b); font-weight: 700; }
 @media (max-width: 900px) {
-  #athena-halt { position: fixed !important; inset: auto 0 24px auto !important; width: auto !important; height: 36px !important; z-index: 9999; background: var(--jp-layout-color1, #fff); border: 1px solid var(--jp-border-color1, #999); border-radius: 6px 0 0 0; }
+  #athena-halt, .athena-over { position: fixed !important; inset: auto 0 24px auto !important; width: auto !important; height: 36px !important; z-index: 9999; background: var(--jp-layout-color1, #fff); border: 1px solid var(--jp-border-color1, #999); border-radius: 6px 0 0 0; }
 }
 @media (max-width: 700px) { .athena-bar .athena-detail { display: none; } .athena-box .athena-halt { width: 100%; } }
 @media (prefers-reduced-motion: no-preference) { .athena-halt.athena-working { animation: athena-pulse 1s infinite alternate; } }

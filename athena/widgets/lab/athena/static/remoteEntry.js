@@ -32,7 +32,9 @@
       autoStart: true,
       optional: [ILauncher, ICommandPalette],
       activate(app, launcher, palette) {
-        const top = halt.control({ bar: true, notebook: "JupyterLab top bar" });
+        const options = { notebook: "JupyterLab top bar" };
+        const top = halt.control({ ...options, bar: true });
+        halt.overDialogs(options);
         const widget = new Widget({ node: top.node });
         widget.id = "athena-halt";
         app.shell.add(widget, "top", { rank: 1000 });
@@ -46,7 +48,12 @@
             } catch {
               return showErrorMessage("No control room here", `There is no ${ROOM}. Start JupyterLab in the project's folder: make lab`);
             }
-            return app.commands.execute("docmanager:open", { path: ROOM });
+            const panel = await app.commands.execute("docmanager:open", { path: ROOM });
+            await panel.context.ready;
+            await panel.sessionContext.ready;
+            await panel.sessionContext.session?.kernel?.info; // what is run while it still connects is lost
+            if (panel.content.widgets.some((cell) => cell.model.executionCount)) return; // it is open already
+            await app.commands.execute("notebook:run-all-cells");
           },
         });
         app.commands.addCommand("athena:halt", {
@@ -56,6 +63,8 @@
           execute: () => top.press(),
         });
         app.commands.addKeyBinding({ command: "athena:halt", keys: ["Accel Alt H"], selector: "body" });
+        const asked = new URLSearchParams(location.search).get("athena") === "open"; // before the router rewrites it
+        if (asked) app.restored.then(() => app.commands.execute("athena:open"));
         launcher?.add({ command: "athena:open", category: "Athena", rank: 0 });
         for (const command of ["athena:open", "athena:halt"]) palette?.addItem({ command, category: "Athena" });
       },
