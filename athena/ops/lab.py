@@ -108,6 +108,7 @@ def _environment(settings: Settings, token: str) -> dict[str, str]:
     return {
         "ATHENA_HOME": str(settings.home.absolute()),
         "ATHENA_OPERATOR": settings.operator,
+        "ATHENA_REPORTS": str(settings.reports.absolute()),  # a kernel's folder is its notebook's
         **({"ATHENA_ACCOUNT": settings.account} if settings.account else {}),
         "JUPYTER_TOKEN": token,
         "JUPYTER_CONFIG_PATH": f"{_PARTS / 'config'}{os.pathsep + told if told else ''}",

@@ -20,7 +20,7 @@ from athena.live.vitals import beat
 from athena.model import Mode, Scope
 
 FRESH_SECONDS = 0.25  # several tabs ask at once: one reading serves them
-HALTS_MOST = 20
+HALTS_MOST = 100
 
 
 class Glance:
@@ -32,6 +32,8 @@ class Glance:
         self._journal: Journal | None = None
         self._flag: GuardFlag | None = None
         self._last: tuple[float, dict[str, Any]] = (-1.0, {})
+        self._reasons: dict[str, str] = {}  # of halts, given after them
+        self._noted = 0
 
     def read(self) -> dict[str, Any]:
         """The facts as JSON has them. Never raises: an unreadable journal is `problem`, and the flag is told alone."""
@@ -91,6 +93,10 @@ class Glance:
                 "SELECT * FROM halts WHERE cleared_at IS NULL ORDER BY scope <> 'global', at DESC"
             )
         ]
+        for note in journal.events(self._noted, ("note",)):
+            self._noted = note.sequence
+            if "halt" in note.payload:
+                self._reasons[str(note.payload["halt"])] = str(note.payload.get("reason") or "")
         engine, alive, safe = self._engine(journal, lease)
         bound = journal.one("SELECT venue, account_number FROM account")
         told = Mode.HALTED if row is None else Mode(row["mode"])
@@ -99,7 +105,8 @@ class Glance:
             "venue": bound["venue"] if bound else self.settings.venue,
             "mode": str(mode), "passes": passes and told is Mode.ACTIVE, "safe_mode": safe,
             "why": why(passes, halted, told, alive, safe), "engine": engine,
-            "halts": [_told(halt) for halt in halts[:HALTS_MOST]], "halts_total": len(halts),
+            "halts": [_told(halt, self._reasons.get(halt.id, "")) for halt in halts[:HALTS_MOST]],
+            "halts_total": len(halts),
         }  # fmt: skip
 
     def _engine(self, journal: Journal, lease: float) -> tuple[dict[str, Any], bool, bool]:
@@ -116,13 +123,14 @@ class Glance:
     def _forget(self) -> None:
         if self._journal is not None:
             self._journal.close()
-            self._journal = None
+            self._journal, self._noted = None, 0
+            self._reasons.clear()
 
 
-def _told(halt: Halt) -> dict[str, Any]:
+def _told(halt: Halt, reason: str) -> dict[str, Any]:
     return {
         "id": halt.id, "scope": str(halt.scope), "target": halt.target, "mode": str(halt.mode), "owner": halt.owner,
-        "origin": str(halt.origin), "reason": halt.reason, "at": halt.at.isoformat(),
+        "origin": str(halt.origin), "reason": reason or halt.reason, "at": halt.at.isoformat(),
         "where": "everything" if halt.scope is Scope.GLOBAL else halt.where,
         "age_seconds": round((datetime.now(UTC) - halt.at).total_seconds(), 1),
     }  # fmt: skip

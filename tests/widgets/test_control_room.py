@@ -371,6 +371,8 @@ def test_one_symbol_is_halted_and_the_others_trade_on(live, page):
     page.wait_for_selector(".athena-halt-one .athena-halt")
     clicked = click(page, ".athena-halt-one .athena-halt")
     shows(page, ".athena-halt-one .athena-proof", "^HALTED AAPL .*journal #")
+    shows(page, ".athena-halt-one .athena-state", "AAPL HALTED")
+    shows(page, ".athena-halt-all .athena-state", "ACTIVE")
     wait_for(lambda: len([p for p in live.posts() if p["unix_ns"] > clicked + 1e9]) >= 5, "orders in other symbols")
     late = [post for post in live.posts() if post["unix_ns"] > clicked + LATE_MS * 1e6]
     assert [post for post in late if "-AAPL-" in post["client_order_id"]] == []
@@ -408,6 +410,6 @@ def test_a_dead_engine_is_said_within_five_seconds(live, page):
     """SIGKILL of the engine: the bar and the button say it, and what was halted stays so."""
     live.kill(live.engines[-1])
     killed = time.monotonic()
-    shows(page, ".athena-bar", "engine down")
+    shows(page, ".athena-bar", "ENGINE DOWN")
     shows(page, STATE, "engine not")
     assert time.monotonic() - killed < 5

@@ -214,6 +214,8 @@ def test_the_reason_is_journaled_after_the_halt(live, engine, page):
     assert (note.kind, note.payload["halt"], note.payload["reason"]) == ("note", proof["id"], "spread of XOM")
     assert note.actor == "operator alice in room.ipynb"
     assert "reason is given after" in row["reason"]
+    shown = {halt["id"]: halt["reason"] for halt in page.ask("status")[1]["halts"]}
+    assert shown[proof["id"]] == "spread of XOM"
     assert page.ask("halt/reason", {"halt": "halt-none", "reason": "x"})[0] == 400
     assert page.ask("halt/reason", {"halt": proof["id"], "reason": " "})[0] == 400
 
@@ -244,7 +246,7 @@ def test_with_the_engine_stopped_dead_in_its_tracks(live, engine, page):
         told = "no open orders" in proof["text"] or "engine does not answer" in proof["text"]
         assert told or not proof["journal"]["ok"]
         said = wait_for(lambda: not (s := page.ask("status")[1])["engine"]["running"] and s, "the hung engine told", 5)
-        assert "dead or hung" in said["engine"]["text"]
+        assert "dead or hung" in said["engine"]["text"] or "last heartbeat" in said["engine"]["text"]
     finally:
         engine.send_signal(signal.SIGCONT)
     wait_for(lambda: page.ask("status")[1]["engine"]["running"], "the engine back")

@@ -259,15 +259,17 @@ export function control({ scope = "global", target = "", system = {}, notebook =
   const unwatch = watch(system, (facts, age, failed) => {
     const stale = !facts || age > STALE_MS;
     root.classList.toggle("athena-stale", stale);
-    const [sign, word, colour] = MODES[facts && !(stale && !facts) ? facts.mode : "unknown"] || MODES.unknown;
-    mode.className = "athena-badge " + (stale ? "athena-unknown" : colour);
-    mode.textContent = stale ? "? " + (facts ? "was " + word : "UNKNOWN") : `${sign} ${word}`;
+    const [sign, name, colour] = MODES[facts ? modeOf(facts, scope, target) : "unknown"] || MODES.unknown;
+    const word = `${target} ${name}`.trim();
+    const idle = facts && name === "ACTIVE" && !facts.passes; // green is for a system that can trade
+    mode.className = "athena-badge " + (stale ? "athena-unknown" : idle ? "athena-careful" : colour);
+    mode.textContent = stale ? "? " + (facts ? "was " + word : "UNKNOWN") : `${idle ? "▲" : sign} ${word}`;
     const [venueWord, venueColour] = (facts && VENUES[facts.venue]) || ["venue UNKNOWN", "athena-unknown"];
     venue.className = "athena-badge " + venueColour;
     venue.textContent = bar ? venueWord.split(",")[0] : venueWord;
     detail.textContent = stale
       ? (facts ? `as of ${words(age / 1000)} ago. ` : "") + (failed || "Asking …")
-      : told(facts, bar);
+      : told(facts, bar, scope, target);
     root.title = bar && facts ? [venueWord, facts.why, facts.engine.text].join("; ") : "";
   });
 
@@ -301,15 +303,27 @@ export function overDialogs(options) {
   new MutationObserver(look).observe(document.body, { childList: true });
 }
 
-function told(facts, bar) {
+const STRICTNESS = ["active", "reduce_only", "halted", "unknown"];
+const concerns = (halt, scope, target) => !target || halt.scope === "global" || (halt.scope === scope && halt.target === target);
+
+// The mode of everything, or of one symbol or strategy: the strictest of the halts that concern it.
+function modeOf(facts, scope, target) {
+  if (!target) return facts.mode;
+  const own = facts.halts.filter((halt) => concerns(halt, scope, target)).map((halt) => halt.mode);
+  return [facts.mode, ...own].reduce((a, b) => (STRICTNESS.indexOf(b) > STRICTNESS.indexOf(a) ? b : a));
+}
+
+function told(facts, bar, scope, target) {
   const engine = facts.engine.running ? "" : "engine " + facts.engine.text;
   if (facts.problem) return facts.problem;
-  if (bar) return engine ? "engine down" : "";
-  const first = facts.halts[0];
+  if (bar) return engine ? "ENGINE DOWN" : "";
+  const halts = facts.halts.filter((halt) => concerns(halt, scope, target));
+  const first = halts[0];
   const halt = first ? `${first.where} ${first.mode.replace("_", "-")} by ${first.owner}, ${words(first.age_seconds)} ago: ${first.reason}` : "";
-  const others = facts.halts_total > 1 ? `and ${facts.halts_total - 1} more` : "";
+  const count = (target ? halts.length : facts.halts_total) - 1;
   const account = [facts.account, facts.account_number].filter((part) => part && part !== facts.venue).join(" ");
-  return [account, facts.mode === "active" ? facts.why : "", halt, others, engine || "engine running"].filter(Boolean).join(" · ");
+  const passes = modeOf(facts, scope, target) === "active" ? facts.why : "";
+  return [account, passes, halt, count > 0 ? `and ${count} more` : "", engine || "engine running"].filter(Boolean).join(" · ");
 }
 
 function reason(found, { system, notebook, fallback }) {
@@ -417,7 +431,7 @@ const CSS = `
 .athena-state { display: flex; flex-wrap: wrap; gap: 4px 8px; align-items: center; flex: 1 1 260px; min-width: 0; }
 .athena-bar .athena-state { flex-wrap: nowrap; flex: none; }
 .athena-detail { flex: 1 1 100%; overflow-wrap: anywhere; color: var(--jp-ui-font-color1, #333); }
-.athena-bar .athena-detail { flex: none; max-width: 22em; overflow: hidden; text-overflow: ellipsis; }
+.athena-bar .athena-detail { flex: none; max-width: 22em; font-weight: 700; overflow: hidden; text-overflow: ellipsis; }
 .athena-badge { padding: 0 8px; border-radius: 4px; font-weight: 700; border: 2px solid transparent; line-height: 18px; }
 .athena-badge.athena-ok { background: #14692f; color: #fff; }
 .athena-badge.athena-bad { background: #b3001b; color: #fff; }
