@@ -203,8 +203,7 @@ vertical-align:top}
 .athena table.cards,.athena .cards tbody,.athena .cards tr,.athena .cards td{display:block;width:auto}
 .athena .cards thead{display:none}.athena .cards caption{display:block}
 .athena .cards tr{border-bottom:1px solid var(--soft);padding:.4rem 0}
-.athena .cards td,.athena .cards td.n{display:flex;justify-content:space-between;gap:1rem;border:0;text-align:right;
-padding:.1rem 0;white-space:normal}
-.athena .cards td::before{content:attr(data-label);color:var(--soft);text-align:left;flex:none}}
+.athena .cards td,.athena .cards td.n{overflow:hidden;border:0;text-align:right;padding:.1rem 0;white-space:normal}
+.athena .cards td::before{content:attr(data-label);color:var(--soft);float:left;margin-right:1rem}}
 """ % FONT
 )

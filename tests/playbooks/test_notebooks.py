@@ -183,6 +183,15 @@ def test_rejections_name_their_cause_and_its_fix(paths):
     assert late.numbers["orders"] < report.numbers["orders"]
 
 
+def test_a_violation_of_no_symbol_does_not_stop_the_page(path):
+    """Cash that differs belongs to no symbol: the row is shown with none."""
+    with Journal.open(path, "engine") as journal:
+        facts = {"code": "RECONCILIATION", "message": "cash differs", "symbol": None, "action": "reported"}
+        journal.append("violation", facts | {"observed": "1", "limit_value": "2"}, datetime(2020, 3, 9, 18, tzinfo=UTC))
+    frame = book("order_rejections").assess(look(path))["guard"].tables[0].frame
+    assert frame.loc[frame["code"] == "RECONCILIATION", "symbols"].tolist() == [""]
+
+
 def test_what_is_rejected_is_halted_at_its_source_and_read_back(path):
     """The strategy most rejections come from, by the phrase of this state; halted, there is nothing more to do."""
     books = book("order_rejections")

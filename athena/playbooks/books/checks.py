@@ -58,10 +58,11 @@ def streams(system: System) -> Finding:
     seen = ", ".join(f"{name} {word}" for name, word in details.get("streams", {}).items()) or state
     if state == "connected":
         return Finding(check, OK, seen, rule, inputs={"age": age})
-    reasons = "; ".join(f"{name}: {why}" for name, why in details.get("reasons", {}).items())
-    return Finding(
-        check, STOP, seen, rule, f"The broker is {state}. {reasons}".strip(), "Run the playbook `broker_disconnection`."
-    )
+    streams = details.get("streams", {})
+    why = {name: told for name, told in details.get("reasons", {}).items() if streams.get(name) != "connected"}
+    reasons = "".join(f" {name[:1].upper()}{name[1:]}: {told.rstrip('.')}." for name, told in why.items())
+    reason = f"The broker is not connected ({state}).{reasons}"
+    return Finding(check, STOP, seen, rule, reason, "Run the playbook `broker_disconnection`.")
 
 
 def venue(system: System) -> Finding:

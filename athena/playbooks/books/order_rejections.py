@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -95,13 +96,13 @@ def plan(system: System, days: int = 1, hours: float = 0.0) -> Plan:
         why = f"the venue rejected nothing in {span}."
         return Plan(title, (), "", tuple, lambda: Truth(False, ()), again, why)
     scope, target, n = _source(rejected)
-    row = rejection(_words(rejected["error"].iloc[-1])).row
+    row = Counter(rejection(_words(error)).row for error in rejected["error"]).most_common(1)[0][0]
     share = f"{n} of {len(rejected)} rejections in {span}"
     effect = (
         f"Halts {scope.value} {target}: {share}. Everything else trades on.",
         *(["The engine cancels its open strategy orders; positions stay, and an operator's exits pass."]
           if system.settings.cancel_on_halt else ["Its open orders and positions stay; an operator's exits pass."]),
-        f"The last rejection: {row.when}. {row.recommended}",
+        f"Most often: {row.when}. {row.recommended}",
         f"Resume it when that is mended: athena resume --{scope.value} {target} REASON.",
     )  # fmt: skip
     standing = any((halt.scope, halt.target) == (scope, target) for halt in system.halts())
@@ -117,7 +118,7 @@ def plan(system: System, days: int = 1, hours: float = 0.0) -> Plan:
         found = [str(halt) for halt in system.halts() if (halt.scope, halt.target) == (scope, target)]
         return Truth(bool(found), tuple(f"Read back: {halt}." for halt in found) or ("Read back: no such halt.",))
 
-    return Plan(title, effect, phrase(f"halt {target}", len(rejected), standing), do, read, again, blocked)
+    return Plan(title, effect, phrase(f"halt {target}", scope, standing), do, read, again, blocked)
 
 
 def _source(rejected: pd.DataFrame) -> tuple[Scope, str, int]:
@@ -185,7 +186,10 @@ def _when(rejected: pd.DataFrame, causes: pd.Series) -> Section:
 def _guard(violations: pd.DataFrame) -> Section:
     rows: list[list[Any]] = []
     for code, part in violations.groupby("code"):
-        row, names = violation(str(code)).row, ", ".join(sorted({name for name in part["symbol"] if name}))
+        row, names = (
+            violation(str(code)).row,
+            ", ".join(sorted({name for name in part["symbol"] if isinstance(name, str) and name})),
+        )
         rows.append([row.severity.value, len(part), code, row.when, row.recommended, names])
     rows.sort(key=lambda row: -row[1])
     columns = [
