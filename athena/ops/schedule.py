@@ -19,6 +19,7 @@ from athena.core.trading_days import TradingDays
 from athena.errors import AthenaError, BrokerError, PlaybookError, SettingsError, did_you_mean
 from athena.journal.event import Event
 from athena.journal.journal import Journal
+from athena.live.guard_halting import open_journal
 from athena.model import NEW_YORK, trading_date
 from athena.ops.health import words
 from athena.ops.notifications import follow
@@ -42,7 +43,7 @@ def schedule(settings: Settings, arguments: argparse.Namespace) -> int:
     if arguments.list:
         return _list(settings, arguments)
     job = _job(arguments.run)
-    with Journal.open(settings.journal_path, f"schedule {settings.operator}") as journal:
+    with open_journal(settings.journal_path, f"schedule {settings.operator}") as journal:
         scheduler = Scheduler(
             settings, journal, work(settings, journal), now=clock(settings), check=compare_with_broker(settings)
         )

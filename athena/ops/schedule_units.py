@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import shutil
 import sys
+from datetime import date, datetime, time
 from pathlib import Path
 from shlex import quote
 
 from athena.config import Settings
 
-EARLY_CLOSE = "13:00"
+_CLOSE, _EARLY_CLOSE = time(16, 0), time(13, 0)
 EVERY_MINUTES = 5
 
 
 def systemd(settings: Settings) -> str:
     """Three user units as one text; the comment at its top says how to install them."""
     conf = settings.schedule
-    times = sorted({conf.pre_market, conf.market_open, EARLY_CLOSE, conf.post_market})
+    times = sorted({conf.pre_market, conf.market_open, _after_early_close(conf.post_market), conf.post_market})
+    command = _command(settings).replace("%", "%%").replace("$", "$$")
     calendar = "\n".join(f"OnCalendar=Mon..Fri *-*-* {at}:00 America/New_York" for at in times)
     return f"""\
-# Put each part into the file it names under ~/.config/systemd/user/, secrets (SLACK_WEBHOOK_URL, ...) as NAME=value
+# Put each part into the file it names under ~/.config/systemd/user/, secrets (SLACK_WEBHOOK_URL, ...) as NAME='value'
 # lines into {_environment(settings)} (chmod 600), then:
 #   systemctl --user daemon-reload
 #   systemctl --user enable --now athena-schedule.timer athena-courier.service
@@ -49,7 +51,7 @@ Description=Athena: run what is due, {settings.account_name}
 [Service]
 Type=oneshot
 {_service(settings)}
-ExecStart={_command(settings)} schedule --once
+ExecStart={command} schedule --once
 TimeoutStartSec=30min
 
 # --- athena-courier.service
@@ -58,7 +60,7 @@ Description=Athena: deliver messages, {settings.account_name}
 
 [Service]
 {_service(settings)}
-ExecStart={_command(settings)} notifications deliver --follow
+ExecStart={command} notifications deliver --follow
 Restart=always
 RestartSec=5s
 
@@ -71,17 +73,26 @@ def cron(settings: Settings) -> str:
     """Crontab lines. No time zone is needed in them: not every cron knows CRON_TZ, and --once knows New York's time."""
     log = quote(str(settings.folder.resolve() / "schedule.log"))
     file = quote(str(_environment(settings)))
-    secrets = f"set -a; [ -f {file} ] && . {file}; cd {quote(str(Path.cwd()))} &&"
+    begin = f"set -a; [ -f {file} ] && . {file}; cd {quote(str(Path.cwd()))} && {_command(settings)}"
+    runs = f"{begin} schedule --once >>{log} 2>&1".replace("%", r"\%")  # a bare % ends a crontab's command
+    delivers = f"{begin} notifications deliver >/dev/null 2>>{log}".replace("%", r"\%")
     return f"""\
-# crontab -e; secrets as NAME=value lines in {_environment(settings)} (chmod 600).
+# crontab -e; secrets as NAME='value' lines in {_environment(settings)} (chmod 600).
 # Every {EVERY_MINUTES} minutes: --once runs what is due in New York now, whatever this machine's time zone.
-*/{EVERY_MINUTES} * * * * {secrets} {_command(settings)} schedule --once >>{log} 2>&1
-* * * * * {secrets} {_command(settings)} notifications deliver >/dev/null 2>>{log}
+*/{EVERY_MINUTES} * * * * {runs}
+* * * * * {delivers}
 """
 
 
+def _after_early_close(post_market: str) -> str:
+    """As long after an early close as the usual time is after the usual one."""
+    day = date.min
+    late = datetime.combine(day, time.fromisoformat(post_market)) - datetime.combine(day, _CLOSE)
+    return f"{datetime.combine(day, _EARLY_CLOSE) + late:%H:%M}"
+
+
 def _service(settings: Settings) -> str:
-    return f"EnvironmentFile=-{_environment(settings)}\nWorkingDirectory={Path.cwd()}"
+    return f"EnvironmentFile=-{_environment(settings)}\nWorkingDirectory={Path.cwd()}".replace("%", "%%")
 
 
 def _environment(settings: Settings) -> Path:
@@ -93,4 +104,4 @@ def _command(settings: Settings) -> str:
     beside = Path(sys.executable).parent / "athena"
     program = str(beside) if beside.exists() else shutil.which("athena") or "athena"
     home = quote(f"ATHENA_HOME={settings.home.resolve()}")
-    return f"/usr/bin/env {home} ATHENA_ACCOUNT={settings.account_name} {quote(program)}"
+    return f"/usr/bin/env {home} ATHENA_ACCOUNT={settings.account_name} ATHENA_VENUE={settings.venue} {quote(program)}"

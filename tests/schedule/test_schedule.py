@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -283,8 +284,13 @@ def test_the_broker_and_its_time_are_asked(tmp_path):
 
 
 def test_units_are_valid_and_fire_at_new_yorks_times(tmp_path):
-    """systemd itself accepts the units and their times; the crontab's two lines are whole."""
+    """systemd itself accepts the units and their times; the crontab's two lines are whole; odd paths and all."""
+    tmp_path = tmp_path / "50% of $HOME"
+    tmp_path.mkdir()
     text = systemd(Settings(home=tmp_path))
+    assert "50%% of $$HOME" in text
+    late = Settings(home=tmp_path, schedule=replace(Settings().schedule, post_market="16:20"))
+    assert "13:20:00 America/New_York" in systemd(late)
     for part in text.split("# --- ")[1:]:
         name, _, body = part.partition("\n")
         (tmp_path / name).write_text(body)
@@ -292,6 +298,7 @@ def test_units_are_valid_and_fire_at_new_yorks_times(tmp_path):
     assert "Persistent=true" in text
     lines = [line for line in cron(Settings(home=tmp_path)).splitlines() if not line.startswith("#")]
     assert [line.split(" ", 5)[:5] for line in lines] == [["*/5", *"****"], [*"*****"]]
+    assert all(r"50\% of" in line and not re.search(r"(?<!\\)%", line) for line in lines)
     for line in lines:
         assert subprocess.run(["sh", "-n", "-c", line.split(" ", 5)[5]], check=False).returncode == 0
     if not shutil.which("systemd-analyze"):
@@ -316,6 +323,8 @@ def test_operators_slips_are_named(tmp_path, monkeypatch, capsys):
         (["--run", "pre-markt"], 2, "Did you mean 'pre-market'"),
         (["--list", "--once"], 2, "exclude each other"),
         (["--list"], 5, "the simulator's time is not known"),
+        (["--once"], 3, "there is no journal"),
+        ([], 3, "Check --home and --account"),
     ):
         assert main(["schedule", *words]) == code
         assert told in capsys.readouterr().err
