@@ -132,10 +132,11 @@ class LiveMetrics(Collector):
 
     def _heartbeats(self, journal: Journal) -> tuple[dict[str, Any], dict[str, Any], float | None]:
         """Details of the engine's and the broker's heartbeat, and the age of the former in machine seconds."""
-        rows = {row["component"]: row for row in journal.query("SELECT component, at, details FROM heartbeats")}
+        known = journal.query("SELECT component, started_at, at, details FROM heartbeats")
+        rows = {row["component"]: row for row in known}
         engine, broker = rows.get("engine"), rows.get("broker")
         return (
-            json.loads(engine["details"]) if engine else {},
+            {**json.loads(engine["details"]), "started_at": engine["started_at"]} if engine else {},
             json.loads(broker["details"]) if broker else {},
             _age(engine["at"]) if engine else None,
         )
@@ -151,8 +152,11 @@ class LiveMetrics(Collector):
             yield gauge("engine_heartbeat_age_seconds", "Since the engine's loop last said that it lives.", age)
         ready = fresh and details.get("state") == "running" and bool(details.get("reconciled"))
         yield gauge("engine_ready", "1 when the engine runs and its books agree with the venue.", ready)
-        if (quotes := details.get("market_data_age_seconds")) is not None and age is not None:
-            told = "Venue time since the newest quote of any symbol."
+        quotes = details.get("market_data_age_seconds")
+        if quotes is None and details.get("symbols"):  # it never heard one: silent for as long as it runs
+            quotes = _age(details["started_at"]) * float(details.get("speed") or 1)
+        if quotes is not None and age is not None:
+            told = "Venue time since the newest quote of any symbol; since the engine's start where it heard none."
             yield gauge("market_data_age_seconds", told, quotes + (0 if fresh else age))
         yield gauge(
             "venue_speed", "The venue's clock against this one: 1, but for a simulator.", details.get("speed") or 1

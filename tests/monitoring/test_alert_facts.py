@@ -4,6 +4,7 @@ from athena.config import Settings
 from athena.core.alerts import AlertState, active_alerts, recent_alerts, unfinished_alerts
 from athena.journal import Journal
 from athena.live.metrics import LiveMetrics
+from tests.engine.processes import wait_for
 from tests.journal.facts import VENUE_AT, alert
 
 
@@ -38,17 +39,30 @@ def test_an_end_that_is_still_to_be_told_is_no_alert_that_waits_for_its_page(tmp
     settings = Settings(home=tmp_path)
     with Journal.open(settings.journal_path, "alerts") as journal:
         journal.append("alert.received", alert())
-        assert age_of_the_oldest(settings) > 0
+        assert read(settings)["athena_alerts_oldest_unfinished_age_seconds"] > 0
         journal.append("alert.notified", {"ids": ["a1"]})
         journal.append("alert.received", alert(status="resolved", ends_at=VENUE_AT))
         assert [a.id for a in unfinished_alerts(journal)] == ["a1"]
-        assert age_of_the_oldest(settings) == 0
+        assert read(settings)["athena_alerts_oldest_unfinished_age_seconds"] == 0
 
 
-def age_of_the_oldest(settings):
+def test_an_engine_that_never_heard_a_quote_has_stale_data(tmp_path):
+    """Without any quote the age is the engine's own, so that DataStale fires; one without symbols waits for none."""
+    settings = Settings(home=tmp_path)
+    name = "athena_market_data_age_seconds"
+    with Journal.open(settings.journal_path, "engine") as journal:
+        journal.heartbeat("engine", {"state": "running", "symbols": [], "market_data_age_seconds": None})
+        assert name not in read(settings)
+        journal.heartbeat("engine", {"symbols": ["AAPL"], "market_data_age_seconds": None, "speed": 1000})
+        wait_for(lambda: read(settings)[name] > 60, "an age of a minute")
+        journal.heartbeat("engine", {"symbols": ["AAPL"], "market_data_age_seconds": 1.5})
+        assert read(settings)[name] == 1.5
+
+
+def read(settings):
+    """Values by name, of the last labels where there are several."""
     metrics = LiveMetrics(settings)
     try:
-        found = {sample.name: sample.value for family in metrics.collect() for sample in family.samples}
+        return {sample.name: sample.value for family in metrics.collect() for sample in family.samples}
     finally:
         metrics.close()
-    return found["athena_alerts_oldest_unfinished_age_seconds"]
