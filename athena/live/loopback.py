@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -57,6 +58,26 @@ class Page(BaseHTTPRequestHandler):
     """Asked for by a name that is not this machine's it says nothing: a web page may not read it."""
 
     timeout = 5.0  # of a silent client
+    headers_seconds = 10.0  # of one that says its headers letter by letter: eight such would keep everyone else out
+
+    def handle_one_request(self) -> None:
+        self._late = threading.Timer(self.headers_seconds, self._cut)
+        self._late.daemon = True
+        self._late.start()
+        try:
+            super().handle_one_request()
+        finally:
+            self._late.cancel()
+
+    def parse_request(self) -> bool:
+        try:
+            return super().parse_request()
+        finally:
+            self._late.cancel()
+
+    def _cut(self) -> None:
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     @property
     def ours(self) -> bool:

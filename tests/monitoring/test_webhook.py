@@ -2,8 +2,9 @@
 
 import http.client
 import json
+import socket
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from athena.core.alerts import AlertState, active_alerts, recent_alerts, unfinis
 from athena.errors import JournalError, PlaybookError
 from athena.journal.journal import Journal
 from athena.live.execution_guard import ExecutionGuard
+from athena.live.loopback import CONNECTIONS_MAX, Page
 from athena.model import Scope
 from athena.ops.alert_payload import ALERTS_MAX, SIZE_MAX, NotAPayload, read
 from athena.ops.alert_server import AlertServer, persist, token_of, token_path
@@ -135,6 +137,26 @@ def test_whoever_has_no_token_or_sends_something_else_gets_nothing_done(live):
         assert post(server, good)[0] == 200
         assert urlopen(f"{server.url}/-/healthy", timeout=5).read() == b"healthy\n"
     assert token_path(made).stat().st_mode & 0o777 == 0o600
+
+
+def test_clients_that_never_finish_their_headers_keep_nobody_out(live, monkeypatch):
+    """As many as may connect say a header letter by letter: they are cut off, and a delivery is taken."""
+    monkeypatch.setattr(Page, "headers_seconds", 0.5)
+    with serving(live) as server, ExitStack() as stack:
+        slow = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(CONNECTIONS_MAX)
+        ]
+        for one in slow:
+            one.sendall(b"POST /alerts HTTP/1.1\r\nX: ")
+
+        def taken():
+            for one in slow:
+                with suppress(OSError):
+                    one.send(b"a")
+            with suppress(OSError, http.client.HTTPException):
+                return post(server, body(alert()))[0] == 200
+
+        wait_for(taken, "a delivery to be taken")
 
 
 def test_one_alert_that_cannot_be_read_takes_no_other_with_it(live):
