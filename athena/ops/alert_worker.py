@@ -178,7 +178,12 @@ class AlertWorker:
         """Journal what a run came to, or why there is none."""
         told = {"verdict": "UNKNOWN", "reason": reason, "next_action": hint or "athena status", "page": ""}
         if made is not None:
-            told = {"verdict": made.verdict, "reason": made.reason, "next_action": made.action, "page": str(made.html)}
+            told = {
+                "verdict": made.verdict,
+                "reason": made.reason,
+                "next_action": made.action,
+                "page": str(made.html.resolve()),
+            }
         with self._journal.transaction() as tx:
             if group[0].playbook and (made is not None or hint):
                 succeeded = made is not None and made.succeeded

@@ -24,7 +24,7 @@ from athena.ops.alert_drill import drill
 from athena.ops.alert_server import AlertServer, token_of, token_path
 from athena.ops.alert_worker import AlertWorker
 from athena.ops.health import COLOURS
-from athena.ops.notifications import follow
+from athena.ops.notifications import follow, warn_if_nobody_is_told
 
 COMPONENT = "alerts"  # its heartbeat: {"url", "problem", "unfinished"}
 BEAT_SECONDS = 2.0
@@ -101,6 +101,7 @@ def serve(settings: Settings) -> int:
         for thread in threads:
             thread.start()
         _tell(f"alerts are taken at {server.url}/alerts, token in {token_path(settings)}; Ctrl-C stops")
+        warn_if_nobody_is_told(settings, _tell)
         try:
             while not stop.is_set():
                 _beat(journals[0], server, worker)

@@ -12,6 +12,7 @@ from typing import Any
 
 from athena.analysis.assessment import Verdict
 from athena.config import Settings
+from athena.config_tables import SEVERITIES
 from athena.core import channels, outbox
 from athena.core.delivery import Courier, Delivered
 from athena.core.message import one_line
@@ -103,6 +104,13 @@ def follow(courier: Courier, journal: Journal, stop: threading.Event, tell: Call
         told = problem
         stop.wait(POLL_SECONDS)
         beats += POLL_SECONDS
+
+
+def warn_if_nobody_is_told(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Says it where whatever is found out here would reach nobody: no channel is set up or asked for."""
+    asked_for = any(settings.notifications.channels(severity) for severity in SEVERITIES)
+    if not asked_for and not channels.set_up(settings.notifications, os.environ):
+        tell(f"NOBODY IS TOLD: no channel is set up. Set {channels.SLACK_VARIABLE}, or smtp_host and email_to")
 
 
 def _deliver(settings: Settings, arguments: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ from athena.journal.journal import Journal
 from athena.live.guard_halting import open_journal
 from athena.model import NEW_YORK, trading_date
 from athena.ops.health import words
-from athena.ops.notifications import follow
+from athena.ops.notifications import follow, warn_if_nobody_is_told
 from athena.ops.schedule_units import cron, systemd
 from athena.ops.schedule_work import work
 from athena.ops.scheduler import Ran, Scheduler, clock, compare_with_broker, last_check
@@ -78,6 +78,7 @@ def _forever(settings: Settings, journal: Journal, scheduler: Scheduler, courier
     deliverer = threading.Thread(target=follow, args=(courier, journal, stop, _say), name="courier", daemon=True)
     deliverer.start()
     _say(f"schedule of {settings.account_name}: {_next_words(settings, scheduler)}")
+    warn_if_nobody_is_told(settings, _say)
     told, beat_at = "", 0.0
     while not stop.is_set():
         problem = ""

@@ -378,6 +378,16 @@ def test_what_an_alert_may_not_ask_for_is_not_done_and_people_are_told_all_the_s
     assert "\x1b" not in text
 
 
+def test_a_page_is_found_from_any_folder(live, monkeypatch):
+    """A relative folder of reports is of whoever ran it; the journal has the whole path."""
+    made, journal = live
+    monkeypatch.chdir(made.reports.parent)
+    near = replace(made, reports=Path("reports"))
+    persist(journal, read(body(alert("EngineDown", severity="critical", playbook="crash_recovery"))))
+    work((near, journal), Runs(near))
+    assert Path(active_alerts(journal)[0].page).parent.parent == made.reports
+
+
 def test_an_end_is_told_once_and_an_alert_that_was_over_is_not_run(live):
     """Resolved after its page: a second, quieter message. Resolved before anything was done: no run."""
     made, journal = live
