@@ -137,11 +137,11 @@ def _outbox(journal: Journal, settings: Settings, environment: dict[str, str]) -
 def _schedule(journal: Journal, settings: Settings) -> Component:
     """The last and the next run; a schedule that ran once is expected to go on."""
     heard, runs = vitals.beat(journal, "schedule"), schedule.known(journal, 1)
+    last = f"{runs[0]['job']} {runs[0]['trading_date']} {runs[0]['status']}" if runs else "nothing has run"
     if heard is None:
-        return Component("schedule", OK, "never ran; nobody asked for it")
+        return Component("schedule", OK, f"{last}, by hand" if runs else "never ran; nobody asked for it")
     coming = heard.details.get("next_at")
     then = f"next {heard.details['next']} {coming[5:16].replace('T', ' ')} UTC" if coming else "the next is not known"
-    last = f"{runs[0]['job']} {runs[0]['trading_date']} {runs[0]['status']}" if runs else "nothing has run"
     since = heard.age_seconds
     if heard.details.get("problem"):
         return Component("schedule", ATTENTION, heard.details["problem"], since, "athena schedule --list")

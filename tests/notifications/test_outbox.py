@@ -131,9 +131,13 @@ def test_retry_after_rests_the_whole_channel(told, courier, slack, clock):
     assert sorted("second" in text for text in slack.texts) == [False, True]
 
 
-def test_a_hanging_receiver_holds_up_no_other_and_gets_one_marked_repeat(told, courier, slack, box, clock, journal):
+def test_a_hanging_receiver_holds_up_no_other_and_gets_one_marked_repeat(
+    told, settings, environment, slack, box, clock, journal
+):
     """No answer is not a no: it is sent once more, marked; in doubt twice it is a dead letter, shown, and retried."""
     slack.hang = threading.Event()
+    hasty = replace(settings, notifications=replace(settings.notifications, timeout_seconds=1.0))
+    courier = Courier(hasty, journal, environment, now=clock, jitter=lambda: 0.5)
     told()
     assert {one.channel: one.status for one in courier.deliver()} == {"slack": "queued", "email": "sent"}
     assert len(box.mails) == 1

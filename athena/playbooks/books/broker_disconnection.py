@@ -246,7 +246,7 @@ def _history(system: System) -> Section:
     )
     metrics = _metrics(system)
     changes = table("Changes, latest first", shown, *columns)
-    return Section(QUESTIONS["history"], f"{words} {metrics.reading}", (changes, *metrics.tables), draw)
+    return Section(QUESTIONS["history"], f"{words} {metrics.reading}", (*metrics.tables, changes), draw)
 
 
 def _metrics(system: System) -> Section:

@@ -111,10 +111,11 @@ def read(
     A range query that yields several series keeps the first; aggregate in the query.
     """
     url = settings.prometheus_url
-    if problem := _unreachable(url):
-        return Metrics(url, problem)
     account = matchers(account=settings.account_name)
     try:
+        [problem] = _side_by_side([partial(_unreachable, url)])  # looking a name up may hang as well
+        if problem:
+            return Metrics(url, problem)
         [found] = _side_by_side([partial(_instant, url, f"timestamp(athena_build_info{{{account}}})")])
     except _Silent as error:
         return Metrics(url, str(error))
