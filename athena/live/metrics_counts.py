@@ -26,7 +26,7 @@ ALERTS = tuple((severity, status) for severity in ("critical", "warning", "other
 PLAYBOOKS = (  # the catalogue is in a room above; a test holds the two together
     "trading_halt", "broker_disconnection", "pre_market", "market_open", "post_market", "daily_report",
     "drawdown_assessment", "correlation_matrix", "slippage_analysis", "market_volatility", "order_rejections",
-    "guard_review", "limits_what_if", "crash_recovery", "data_recovery",
+    "guard_review", "monitoring", "limits_what_if", "crash_recovery", "data_recovery",
 )  # fmt: skip
 CHANNELS = ("slack", "email", "other")  # those that Apprise serves have names of the operators' own
 RUN_RESULTS = ("ok", "attention", "stop", "unknown", "failed")  # its verdict, or that it reached none

@@ -1,0 +1,92 @@
+"""`athena monitor` as an operator runs it: it says how to install what is missing, starts all, and leaves nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from urllib.request import urlopen
+
+import psutil
+import pytest
+
+from athena.config import Settings
+from athena.journal.journal import Journal
+from athena.ops.processes import free_port
+from tests.engine.processes import wait_for
+from tests.support.programs import require
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """Settings by the environment, every port a free one, and a journal that no engine writes."""
+    ports = {"PROMETHEUS_URL": "", "ALERTMANAGER_URL": "", "SIMULATOR_URL": ""}
+    named = {f"ATHENA_{name}": f"http://127.0.0.1:{free_port()}" for name in ports}
+    named |= {f"ATHENA_{name}": str(free_port()) for name in ("ALERTS_PORT", "METRICS_PORT")}
+    named |= {"ATHENA_HOME": str(tmp_path / "home"), "ATHENA_REPORTS": str(tmp_path / "reports")}
+    Journal.open(Settings.load(named).journal_path, "test").close()
+    return {**os.environ, **named, "PYTHONUNBUFFERED": "1"}
+
+
+def monitor(environment, *options):
+    command = [sys.executable, "-m", "athena.cli", "monitor", *options]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def test_where_a_program_is_missing_it_says_how_to_install_it(environment):
+    """Exit code 2, the package named, and nothing started."""
+    process = monitor({**environment, "PATH": "/nowhere"})
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "prometheus is not installed" in told
+    assert "apt-get install prometheus prometheus-alertmanager" in told
+
+
+def test_without_a_live_system_it_starts_nothing(environment, tmp_path):
+    """A mistyped home is named."""
+    process = monitor(environment, "--home", str(tmp_path / "hoem"))
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "there is no live system at" in told
+    assert not (tmp_path / "hoem").exists()
+
+
+@pytest.mark.timeout(120)
+def test_all_three_run_until_interrupted_and_every_rule_is_judged(environment):
+    """Addresses are said and answer; Prometheus finds no rule wrong; Ctrl-C ends all of it with 0."""
+    require("prometheus")
+    process = monitor(environment)
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "Ctrl-C" in line:
+            break
+    said = "".join(lines)
+    try:
+        assert "no engine of simulator runs now" in said
+        prometheus, manager = environment["ATHENA_PROMETHEUS_URL"], environment["ATHENA_ALERTMANAGER_URL"]
+        assert prometheus in said
+        assert manager in said
+        family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
+        assert len(family) >= 4
+
+        def judged():
+            with urlopen(f"{prometheus}/api/v1/rules", timeout=5) as answer:
+                groups = json.load(answer)["data"]["groups"]
+            found = [rule for group in groups for rule in group["rules"]]
+            return found if found and all(rule["health"] != "unknown" for rule in found) else None
+
+        assert {rule["health"] for rule in wait_for(judged, "every rule to be judged")} == {"ok"}
+
+        def notifying():
+            with urlopen(f"{prometheus}/api/v1/alertmanagers", timeout=5) as answer:
+                return json.load(answer)["data"]["activeAlertmanagers"]
+
+        wait_for(notifying, "Prometheus to find Alertmanager")
+    finally:
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=40)
+    assert process.returncode == 0, rest + errors
+    wait_for(lambda: not any(psutil.pid_exists(pid) for pid in family), "everything to end")
