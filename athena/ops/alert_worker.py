@@ -146,14 +146,15 @@ class AlertWorker:
             self._paged(group, run, None, why)
 
     def _run(self, group: Sequence[Alert], run: str) -> None:
-        """Run it; the page is journaled as soon as there is one, the mail's pictures are drawn afterwards."""
+        """Run it; its page is journaled at once, and the mail's pictures are drawn then, unless another alert waits."""
         spare, self._spare = self._spare, None
         done = False
 
-        def told(made: PlaybookRun) -> None:
+        def told(made: PlaybookRun) -> bool:
             nonlocal done
             self._paged(group, run, made)
             done = True
+            return not _most_urgent(unfinished_alerts(self._journal))
 
         try:
             self._run_playbook(

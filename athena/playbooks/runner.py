@@ -69,7 +69,7 @@ def run_playbook(
     pdf: bool = False,
     email: bool = False,
     worker: Worker | None = None,
-    told: Callable[[PlaybookRun], None] | None = None,
+    told: Callable[[PlaybookRun], bool] | None = None,
 ) -> PlaybookRun:
     """Run a playbook, publish it under `reports`, and return what it came to; a failed run is returned, not raised.
 
@@ -77,8 +77,8 @@ def run_playbook(
     runs; PlaybookError where `reports` cannot be written. `progress(cell, cells, label)` is called as it goes.
     Pages share the script in `reports/assets/`; `single_file` puts it into the page, for sending. `pdf` and `email`
     add a PDF (refused at once where Chromium is not installed) and an `.eml` with tables and images. `worker` is one
-    from `reserve`, used where it is fit; it has its environment already. `told` is called once the page is published,
-    before PDF and e-mail are made.
+    from `reserve`, used where it is fit; it has its environment already. `told` is called once the page is published;
+    it says whether there is time for PDF and e-mail.
     """
     playbook = name if isinstance(name, Playbook) else find(name)
     values = parameters.check(playbook.parameters, given or {})
@@ -117,9 +117,8 @@ def run_playbook(
         struck = secrets.secret_values(surroundings, () if settings.venue == "simulator" else (settings.secret_key,))
         record = manifest.build(playbook, values, outcome, who, why, sequence, started_at, seconds, settings.contacts)
         files = publish.publish(folder, reports, record, secrets=struck, single_file=single_file)
-        if told is not None:
-            told(published(files["json"], time.perf_counter() - begun))
-        _extras(folder, reports, files, struck, pdf=pdf, email=email)
+        if told is None or told(published(files["json"], time.perf_counter() - begun)):
+            _extras(folder, reports, files, struck, pdf=pdf, email=email)
     except OSError as error:
         raise PlaybookError(
             f"the report cannot be written: {error}.", "Free or mend the disk, then run again."

@@ -74,9 +74,9 @@ CASES = {
         "Sent to an outside heartbeat. Nothing to do while it fires.", early="", absent=True, quiet_at=("20s", "1m5s"),
     ),
     "EngineDown": Case(
-        {'up{job="athena"}': f"0{LONG}"}, "10s", {'up{job="athena"}': f"1{LONG}"},
+        {'up{job="athena"}': f"0{LONG}"}, "15s", {'up{job="athena"}': f"1{LONG}"},
         "Its metrics page is gone. The guard's lease runs out within 2 s, so no order passes.", {"job": "athena"},
-        absent=True,
+        early="10s", absent=True,
     ),
     "EngineHung": Case(
         {"athena_engine_heartbeat_age_seconds": f"11{LONG}"}, "10s",

@@ -13,7 +13,12 @@ from tests.ops.test_exporter import said
 
 QUICK = {  # what happens is tested here, not when: `for` and scrapes are shorter, unit tests hold the real ones
     "prometheus": {"scrape_interval: 5s": "scrape_interval: 2s", "scrape_timeout: 4s": "scrape_timeout: 2s"},
-    "alerts": {"for: 30s": "for: 3s", "for: 10s": "for: 3s"},
+    "alerts": {
+        "for: 30s": "for: 3s",
+        "for: 15s": "for: 8s",
+        "for: 10s": "for: 3s",
+        'state="halted"} == 1': 'state="halted"} == 2',  # each incident has a playbook of its own here
+    },
     "alertmanager": {"group_interval: 5s": "group_interval: 1s"},
 }
 

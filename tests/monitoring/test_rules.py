@@ -80,7 +80,7 @@ def test_an_alert_waits_for_two_scrapes_unless_it_is_a_halt_or_the_playbooks():
     """A single bad scrape wakes nobody, but for what must not wait."""
     at_once = {rule["alert"] for rule in rules() if rule.get("for", "0s") in ("0s", "0m")}
     assert at_once == {"HighDailyLoss", "LossLimitReached", "GuardHalted", "Watchdog"}
-    assert all(rule.get("for", "10s") in ("0m", "10s", "30s", "1m", "2m", "10m") for rule in rules())
+    assert all(rule.get("for", "10s") in ("0m", "10s", "15s", "30s", "1m", "2m", "10m") for rule in rules())
 
 
 def test_the_playbooks_three_alerts_are_as_it_has_them():
