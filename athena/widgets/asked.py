@@ -52,5 +52,5 @@ def read_texts(body: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, st
 
 
 def actor(settings: Settings, notebook: str) -> str:
-    """Who writes into the journal: the operator, and the notebook it was done from."""
-    return f"operator {settings.operator}" + (f" in {notebook}" if notebook else "")
+    """Who writes into the journal: the operator, and from where: the notebook, or JupyterLab's own frame."""
+    return f"operator {settings.operator}" + (f", {notebook}" if notebook else "")

@@ -38,7 +38,9 @@ class HaltButton(anywidget.AnyWidget):
         self._settings = settings or Settings.load(lenient=True)
         HaltAsked.read({"key": "constructor", "scope": scope, "target": target})
         named = {"home": str(self._settings.home.absolute()), "account": self._settings.account_name}
-        super().__init__(scope=scope, target=target, system=named, notebook=notebook_name())
+        super().__init__(
+            scope=scope, target=target, system=named, notebook=f"notebook {notebook_name()}" if notebook_name() else ""
+        )
         self._halts = Halts(workers=2)
         self.on_msg(self._asked)
 

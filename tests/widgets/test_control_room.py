@@ -58,7 +58,7 @@ def lab(live, tmp_path_factory):
     options = ("--LabApp.expose_app_in_browser=True",)
     options += ("--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",)
     options += (f"--LabApp.extra_labextensions_path={PARTS}",)
-    with jupyter(folder, environment, *options, kind="jupyterlab") as made:
+    with jupyter(folder, environment, *options, kind="jupyterlab", base="/desk/") as made:
         yield made
 
 
@@ -77,13 +77,13 @@ def browser():
 def page(browser, lab):
     """The notebook with the button, opened and run."""
     page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
-    page.set_default_timeout(90_000)
+    page.set_default_timeout(150_000)
     page.goto(f"{lab.url}lab/tree/halt.ipynb?token={lab.token}")
     page.wait_for_selector(BAR)
     page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
     run_cell(page, 0)
     page.wait_for_selector(BUTTON)
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(20_000)
     return page
 
 
@@ -225,7 +225,7 @@ def test_the_reason_is_given_after_the_click(live, page):
     with live.journal() as journal:
         noted = [event for event in journal.events(kinds=("note",)) if event.payload.get("halt")]
     assert noted[-1].payload["reason"] == "spreads look wrong"
-    assert noted[-1].actor == "operator alice in halt.ipynb"
+    assert noted[-1].actor == "operator alice, notebook halt.ipynb"
 
 
 def test_a_click_halts_while_the_kernel_is_stopped(live, lab, page):

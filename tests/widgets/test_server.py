@@ -160,7 +160,7 @@ def test_a_halt_stops_trading_and_proves_it(live, engine, page):
         event = next(iter(journal.events(after=proof["journal"]["sequence"] - 1)))
         assert (event.kind, event.payload["id"]) == ("halt.set", proof["id"])
         assert (event.payload["owner"], event.payload["reason"]) == ("alice", "looks odd")
-        assert event.actor == "operator alice in control_room.ipynb"
+        assert event.actor == "operator alice, control_room.ipynb"
     refused = value(live, REFUSED)
     wait_for(lambda: value(live, REFUSED) > refused, "an order refused after the halt")
     assert [post for post in live.posts() if post["boottime_ns"] > clicked + 250_000_000] == []
@@ -212,7 +212,7 @@ def test_the_reason_is_journaled_after_the_halt(live, engine, page):
         note = next(iter(journal.events(after=told["sequence"] - 1)))
         row = journal.one("SELECT reason FROM halts WHERE id = ?", (proof["id"],))
     assert (note.kind, note.payload["halt"], note.payload["reason"]) == ("note", proof["id"], "spread of XOM")
-    assert note.actor == "operator alice in room.ipynb"
+    assert note.actor == "operator alice, room.ipynb"
     assert "reason is given after" in row["reason"]
     shown = {halt["id"]: halt["reason"] for halt in page.ask("status")[1]["halts"]}
     assert shown[proof["id"]] == "spread of XOM"
