@@ -150,14 +150,14 @@ class HaltJob:
         all_, open_ = len(states), len(left)
         counts = {"open_before": all_, "open_now": open_, "cancelled": states.count("canceled")}
         counts["filled"] = states.count("filled")
-        orders = f"{open_} order{'' if open_ == 1 else 's'}"
+        orders, noun = f"{open_} order{'' if open_ == 1 else 's'}", "order" if all_ == 1 else "orders"
         if not all_:
             self._tell("cancels", True, "no open orders", **counts)
         elif not open_:
             fates = {"cancelled": counts["cancelled"], "filled first": counts["filled"]}
             fates["never left"] = all_ - sum(fates.values())
             told = ", ".join(f"{count} {fate}" for fate, count in fates.items() if count)
-            every = f"{all_} of {all_} orders cancelled" if counts["cancelled"] == all_ else f"{all_} orders: {told}"
+            every = f"{all_} of {all_} {noun} cancelled" if counts["cancelled"] == all_ else f"{all_} {noun}: {told}"
             self._tell("cancels", True, every, **counts)
         elif waiting:
             self._tell("cancels", None, f"{orders} of {all_} being cancelled", **counts)

@@ -329,6 +329,16 @@ def test_the_server_gone_is_said_in_red(live, page):
     shows(page, STATE, "HALTED")
 
 
+def test_a_log_in_page_instead_of_an_answer_is_no_state(live, page):
+    """What is no answer of Athena's is told as old state, and does not end the looking: it comes back by itself."""
+    page.route("**/athena/status**", lambda route: route.fulfill(status=200, body="<html>log in</html>"))
+    try:
+        shows(page, ".athena-bar", "was HALTED")
+    finally:
+        page.unroute("**/athena/status**")
+    shows(page, ".athena-bar", "■ HALTED")
+
+
 def test_the_launcher_opens_the_control_room_and_runs_it(live, page):
     """One click in the launcher: the notebook is opened, run, and shows this account and its state."""
     command(page, "athena:open")

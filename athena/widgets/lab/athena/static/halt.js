@@ -49,11 +49,12 @@ async function ask(path, body, milliseconds = ANSWER_MS) {
   }
   try {
     const answer = await fetch(baseUrl() + "athena/" + path, options);
-    const facts = await answer.json().catch(() => ({}));
-    if (answer.ok || facts.key) return facts; // a halt that failed has its own words
-    throw Object.assign(new Error([facts.message, facts.next].filter(Boolean).join(" ")), { status: answer.status });
+    const facts = await answer.json().catch(() => null); // null: a log-in page, or cut off
+    if (facts && (answer.ok || facts.key)) return facts; // a halt that failed has its own words
+    const said = [facts?.message, facts?.next].filter(Boolean).join(" ");
+    throw Object.assign(new Error(said), { status: answer.ok ? 0 : answer.status });
   } catch (error) {
-    if (error.status !== undefined) throw error;
+    if (error.status) throw error;
     throw Object.assign(new Error("The Jupyter server does not answer."), { status: 0 });
   } finally {
     clearTimeout(timer);
@@ -110,7 +111,13 @@ class Watcher {
   }
   tell() {
     const age = this.at ? Date.now() - this.at : Infinity;
-    for (const show of this.shows) show(this.facts, age, this.failed);
+    for (const show of this.shows) {
+      try {
+        show(this.facts, age, this.failed);
+      } catch (error) {
+        console.error("Athena: the state could not be shown", error); // and the next look is taken all the same
+      }
+    }
   }
 }
 
