@@ -20,7 +20,8 @@ from athena.live.brokers.base import (
     TradeReceived,
     Unreadable,
 )
-from athena.live.brokers.streams import Mailbox, Supervisor
+from athena.live.brokers.mailbox import Mailbox
+from athena.live.brokers.streams import Supervisor
 from athena.model import BrokerState, Order, OrderStatus, OrderType, Quote, Side, TimeInForce
 from athena.simulator.server import ServerOptions, SimulatorServer
 from tests.support.broker import Events, approve, connected, settings_for

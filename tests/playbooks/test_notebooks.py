@@ -325,6 +325,18 @@ def test_an_engine_that_never_said_it_stopped_has_crashed(path):
     assert "--safe-mode" in book("crash_recovery").plan(look(path)).blocked
 
 
+def test_the_phrase_to_reconcile_outlives_the_engines_own_reconciliations(path):
+    """Each minute brings one: the phrase changes only when what they say does."""
+    seen = []
+    for ok, breaks in ((True, []), (True, []), (False, [{"kind": "quantity", "symbol": "AAPL"}])):
+        with Journal.open(path, "engine") as journal:
+            facts = {"trigger": "periodic", "ok": ok, "breaks": breaks, "checked": {}}
+            journal.append("reconciliation", facts, datetime(2020, 3, 9, 18, tzinfo=UTC))
+        seen.append(book("crash_recovery").plan(look(path)).phrase)
+    assert seen[0] == seen[1]
+    assert seen[2] != seen[1]
+
+
 def test_a_table_that_is_not_what_the_events_say_is_found_and_folded_again(path):
     """STOP with the row named; the rebuild shows its effect, acts on the phrase, and verifies afterwards."""
     connection = sqlite3.connect(path)

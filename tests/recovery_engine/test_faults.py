@@ -6,9 +6,11 @@ everything must equal the venue's to the cent, with nothing sent twice.
 
 import json
 import time
+from datetime import datetime
 
 import pytest
 
+from athena.journal.codec import from_text
 from athena.live.commands import request_sync
 from athena.model import Scope
 from tests.engine.processes import wait_for
@@ -128,6 +130,10 @@ CASES = {
         [("stream_refuse", ORDER_STREAM | {"lasts_seconds": 2}), ("stream_drop", ORDER_STREAM)],
         state("trading", "error"),
     ),
+    "data refused after authentication": (
+        [("stream_refuse", {"stream": "data", "lasts_seconds": 1.5}), ("stream_drop", {"stream": "data"})],
+        state("data", "error"),
+    ),
     "the venue restarts its streams": ([("stream_restart", {"lasts_seconds": 1.5})], state("trading", "reconnecting")),
     "orders dead, no pong": ([("stream_mute", ORDER_STREAM | {"pings": False})], state("trading", "reconnecting")),
     "orders mute, pings answered": ([("stream_mute", ORDER_STREAM)], noted("the streams are opened anew")),
@@ -162,12 +168,29 @@ def test_whatever_the_venue_does_athena_knows_the_truth_again(case, name):
 
 
 @pytest.mark.timeout(90)
+def test_a_symbol_the_venue_halts_rests_while_the_others_trade(case):
+    """Nothing executes in it from then on, the other symbols go on, and the books agree once it trades again."""
+    case.lift()
+    case.start()
+    case.lay("symbol_halt", symbol="JPM", lasts_seconds=6)
+    since = datetime.fromisoformat(case.ask("/v2/clock")["timestamp"])
+
+    def fills(mine):
+        found = [fill for fill in case.events("fill") if (fill["symbol"] == "JPM") is mine]
+        return [fill for fill in found if from_text(fill["at"]) > since]
+
+    wait_for(lambda: len(fills(False)) >= 3, "the others' fills", SECONDS)
+    assert fills(True) == []
+    case.agree()
+
+
+@pytest.mark.timeout(90)
 def test_a_used_up_rate_limit_is_waited_out_and_nothing_is_concluded_meanwhile(case):
-    """429 with a window that ends in 8 s: the order is not sent, no look counts, an operator's exit is tried."""
+    """429 with a window that ends in 7 s: the order is not sent, no look counts, an operator's exit is tried."""
     case.lift()
     case.start()
     wait_for(lambda: case.ask("/v2/positions"), "a position", SECONDS)
-    case.lay("status", **ORDERS, **ONCE, status=429, seconds=8)
+    case.lay("status", **ORDERS, **ONCE, status=429, seconds=7)
     (refused, *_) = wait_for(lambda: case.events("order.updated", '"status":"not_sent"', "429"), "the 429", SECONDS)
     with case.journal() as journal:
         told = request_sync(journal, "reconcile", timeout=20)

@@ -24,7 +24,8 @@ from athena.live.brokers.base import (
     Unreadable,
 )
 from athena.live.brokers.http import send_once
-from athena.live.brokers.streams import Mailbox, Supervisor
+from athena.live.brokers.mailbox import Mailbox
+from athena.live.brokers.streams import Supervisor
 from athena.live.verdict import Approved
 from athena.model import BrokerState, Order, Purpose
 

@@ -1,4 +1,4 @@
-"""Streams kept up: a thread for each that connects, watches, reconnects and says so, and the way to the engine's loop.
+"""Streams kept up: a thread for each that connects, watches, reconnects and says so.
 
 alpaca-py's own loop reconnects for ever in silence, waits 190 s for a dead peer and tells nobody of a wrong key. Here
 its clients only connect and read; when, how often and with what said is decided by `Supervisor`.
@@ -11,7 +11,6 @@ import logging
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
@@ -20,12 +19,8 @@ from typing import Any, Protocol
 from athena.errors import AuthenticationFailed, BrokerUnavailable
 from athena.live.brokers.base import (
     BrokerEvent,
-    Listener,
-    OrderUpdated,
-    QuoteReceived,
     StateChanged,
     StreamRestored,
-    TradeReceived,
 )
 from athena.model import BrokerState
 
@@ -36,8 +31,6 @@ SILENCE_SECONDS = 3.5  # with the ping before it, a dead peer is noticed within 
 STABLE_SECONDS = 10.0
 FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 0.2, 10.0
 REFUSED_DELAY_SECONDS, LONGEST_REFUSED_DELAY_SECONDS = 0.5, 30.0
-LAG_EVENTS = 10_000  # order events waiting for the engine; more is an error worth telling
-BATCH_EVENTS = 500  # then the loop's other tasks have a turn
 
 
 class Refused(Exception):
@@ -241,68 +234,3 @@ async def _first_end(*ways: Coroutine[Any, Any, object]) -> Exception:
     for task in done:
         task.result()
     return ConnectionError("the stream ended")
-
-
-class Mailbox:
-    """Takes events from any thread and calls the listener on the engine's loop.
-
-    Order updates and states: all, in order. Quotes and trades: the latest of each symbol when the loop lags. A listener
-    that raises is told so by a StateChanged of state ERROR; nothing is lost by it but the event it failed on.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, listener: Listener) -> None:
-        self._loop = loop
-        self._listener = listener
-        self._lock = threading.Lock()
-        self._events: deque[BrokerEvent] = deque()
-        self._latest: dict[tuple[str, str], QuoteReceived | TradeReceived] = {}
-        self._scheduled = False
-        self._told_lag = False
-        self.conflated = 0
-        self.failures = 0
-
-    def put(self, event: BrokerEvent) -> None:
-        with self._lock:
-            if isinstance(event, QuoteReceived):
-                self._replace(("quote", event.quote.symbol), event)
-            elif isinstance(event, TradeReceived):
-                self._replace(("trade", event.trade.symbol), event)
-            else:
-                self._events.append(event)
-                if len(self._events) > LAG_EVENTS and not self._told_lag:
-                    self._told_lag = True
-                    told = f"{LAG_EVENTS} order events wait for the engine"
-                    self._events.appendleft(StateChanged("engine", BrokerState.ERROR, BrokerState.CONNECTED, told))
-            if self._scheduled:
-                return
-            self._scheduled = True
-        with suppress(RuntimeError):  # the engine's loop is closed: nobody is left to tell
-            self._loop.call_soon_threadsafe(self._drain)
-
-    def _replace(self, key: tuple[str, str], event: QuoteReceived | TradeReceived) -> None:
-        self.conflated += self._latest.pop(key, None) is not None
-        self._latest[key] = event
-
-    def _drain(self) -> None:
-        """On the loop: orders and states first, then the market."""
-        with self._lock:
-            batch: list[BrokerEvent] = [self._events.popleft() for _ in range(min(len(self._events), BATCH_EVENTS))]
-            batch.extend(self._latest.values())
-            self._latest.clear()
-            if self._events:
-                self._loop.call_soon(self._drain)
-            else:
-                self._scheduled = self._told_lag = False
-        for event in batch:
-            self._tell(event)
-
-    def _tell(self, event: BrokerEvent) -> None:
-        try:
-            self._listener(event)
-        except Exception as error:
-            self.failures += 1
-            log.exception("the listener failed on %s", type(event).__name__)
-            what = f"the handler of {type(event).__name__} failed: {type(error).__name__}: {error}"
-            stream = "trading" if isinstance(event, OrderUpdated) else "engine"
-            with suppress(Exception):  # already counted and logged
-                self._listener(StateChanged(stream, BrokerState.ERROR, BrokerState.CONNECTED, what))

@@ -15,6 +15,7 @@ from athena.journal.audit import verify
 from athena.journal.codec import decode, from_text
 from athena.journal.head import check_heads
 from athena.journal.journal import RARE
+from athena.live.vitals import books
 from athena.playbooks.books import checks, market, pictures
 from athena.playbooks.books.acting import Plan, Truth, own_settings, phrase
 from athena.playbooks.books.system import System
@@ -78,8 +79,10 @@ def plan(system: System) -> Plan:
     )
     start = "athena engine --safe-mode"
     blocked = "" if system.alive else f"no engine is running ({system.engine_words}). Start it: {start}."
-    last = system.journal.one("SELECT max(sequence) FROM reconciliations")
-    before = (last and last[0]) or 0
+    last = books(system.journal)
+    before = last.sequence if last else 0
+    # What the engine finds each minute must not change the phrase while it is typed: only what it says does.
+    state = (system.engine_words, last.ok, last.differences) if last else (system.engine_words,)
 
     def do() -> list[str]:
         from athena.live.commands import request_sync
@@ -88,14 +91,13 @@ def plan(system: System) -> Plan:
             return [repr(request_sync(journal, "reconcile", timeout=RECONCILE_SECONDS))]
 
     def read() -> Truth:
-        row = system.journal.one("SELECT sequence, ok, breaks FROM reconciliations ORDER BY sequence DESC LIMIT 1")
-        if row is None or row["sequence"] <= before:
+        found = books(system.journal)
+        if found is None or found.sequence <= before:
             return Truth(False, ("Read back: no reconciliation was journaled.",))
-        return Truth(
-            bool(row["ok"]), (f"Read back: {'the books agree' if row['ok'] else 'breaks remain: ' + row['breaks']}.",)
-        )
+        told = "the books agree" if found.ok else f"breaks remain: {found.differences}"
+        return Truth(found.ok, (f"Read back: {told}.",))
 
-    return Plan(title, effect, phrase("reconcile", before), do, read, again, blocked)
+    return Plan(title, effect, phrase("reconcile", *state), do, read, again, blocked)
 
 
 def holds(system: System, question: str) -> tuple[Finding, Section]:
