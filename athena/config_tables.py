@@ -104,7 +104,7 @@ def contacts(value: Any) -> tuple[Contact, ...]:
             if not isinstance(text, str) or "\n" in text:
                 raise SettingsError(f"contacts.{role}.{key} is {text!r}; one line of text is expected.")
         if row.get("email"):
-            _addresses(f"contacts.{role}.email", row["email"])
+            addresses(f"contacts.{role}.email", row["email"])
         made.append(Contact(role, **row))
     return tuple(made)
 
@@ -153,11 +153,6 @@ def schedule(value: Any) -> Schedule:
     return made
 
 
-def addresses(key: str, value: Any) -> tuple[str, ...]:
-    """Mail addresses from a list or a text with commas; raises SettingsError naming the wrong one."""
-    return _addresses(key, value)
-
-
 _Table = TypeVar("_Table", Notifications, Schedule)
 
 
@@ -169,7 +164,7 @@ def _fill(name: str, kind: type[_Table], table: dict[str, Any]) -> _Table:
 
 def _typed(key: str, kind: str, value: Any) -> Any:
     if key.endswith(("email_to", "email_from")):
-        found = _addresses(key, value)
+        found = addresses(key, value)
         return found if key.endswith("_to") else found[0]
     if kind.startswith("tuple"):
         return _channels(key, value)
@@ -199,7 +194,8 @@ def _channels(key: str, value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _addresses(key: str, value: Any) -> tuple[str, ...]:
+def addresses(key: str, value: Any) -> tuple[str, ...]:
+    """Mail addresses from a list or a text with commas; raises SettingsError naming the wrong one."""
     found = value.split(",") if isinstance(value, str) else value
     if not isinstance(found, list | tuple) or not found:
         raise SettingsError(f"{key} is {value!r}; mail addresses are expected.")

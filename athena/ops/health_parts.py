@@ -31,17 +31,29 @@ def parts(journal: Journal, settings: Settings, environment: dict[str, str]) -> 
         _metrics(journal),
         _webhook(journal),
         _outbox(journal, settings, environment),
-        _schedule(journal, settings),
+        _schedule(journal),
         _backups(journal, settings),
         contacts(settings),
     ]
 
 
+def troubles(journal: Journal) -> tuple[str, ...]:
+    """What around the engine waits for a person, a line each: messages nobody got, a service that fell silent."""
+    found = [_stuck(journal), _webhook(journal), _schedule(journal)]
+    bad = [one for one in found if one is not None and one.verdict is not OK]
+    return tuple(f"{one.name}: {one.seen} → {one.next_action}" for one in bad)
+
+
 def servers(settings: Settings, watched: bool) -> list[Callable[[], Component]]:
     """Prometheus and Alertmanager, each a question to be asked beside the others; `watched`: they are expected."""
-    named = {"Prometheus": settings.prometheus_url, "Alertmanager": settings.alertmanager_url}
-    usual = {name: url == getattr(Settings(), f"{name.lower()}_url") for name, url in named.items()}
-    return [partial(_server, name, url, watched or not usual[name]) for name, url in named.items()]
+    usual = Settings()  # an address of one's own is asked for
+    return [
+        partial(_server, name, url, watched or url != default)
+        for name, url, default in (
+            ("Prometheus", settings.prometheus_url, usual.prometheus_url),
+            ("Alertmanager", settings.alertmanager_url, usual.alertmanager_url),
+        )
+    ]
 
 
 def asked(questions: Sequence[Callable[[], Component]]) -> list[Component]:
@@ -116,7 +128,7 @@ def _webhook(journal: Journal) -> Component:
     return Component("alerts webhook", OK, f"{heard.details.get('url')}, {left} unfinished", since)
 
 
-def _outbox(journal: Journal, settings: Settings, environment: dict[str, str]) -> Component:
+def _stuck(journal: Journal) -> Component | None:
     """Dead letters are messages nobody got; a queue that only grows has nobody to deliver it."""
     found = outbox.state(journal)
     since = None if found.oldest_at is None else vitals.age(found.oldest_at)
@@ -126,15 +138,23 @@ def _outbox(journal: Journal, settings: Settings, environment: dict[str, str]) -
     if since is not None and since > OUTBOX_SECONDS_MAX:
         told = f"{found.waiting} waiting: {found.last_error or 'nobody delivers'}"
         return Component("messages", ATTENTION, told, since, "athena notifications deliver")
+    return None
+
+
+def _outbox(journal: Journal, settings: Settings, environment: dict[str, str]) -> Component:
+    if (stuck := _stuck(journal)) is not None:
+        return stuck
     named = channels.set_up(settings.notifications, environment)
     explicit = any(settings.notifications.channels(name) for name in ("info", "warning", "critical"))
     if not named and not explicit:
         told = "no channel is set up here: critical messages reach nobody"
         return Component("messages", ATTENTION, told, None, "SLACK_WEBHOOK_URL, or [notifications] in athena.toml")
+    found = outbox.state(journal)
+    since = None if found.oldest_at is None else vitals.age(found.oldest_at)
     return Component("messages", OK, f"{found.waiting} waiting, none dead; {', '.join(named) or 'as set'}", since)
 
 
-def _schedule(journal: Journal, settings: Settings) -> Component:
+def _schedule(journal: Journal) -> Component:
     """The last and the next run; a schedule that ran once is expected to go on."""
     heard, runs = vitals.beat(journal, "schedule"), schedule.known(journal, 1)
     last = f"{runs[0]['job']} {runs[0]['trading_date']} {runs[0]['status']}" if runs else "nothing has run"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from athena.config import Settings
@@ -17,6 +17,7 @@ from athena.live.limits import show
 from athena.live.vitals import beat, books
 from athena.model import ZERO, Mode, OrderStatus
 from athena.ops.health import words
+from athena.ops.health_parts import troubles
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -46,6 +47,7 @@ class SystemStatus:
     unmarked: tuple[str, ...]
     safe_mode: bool  # the running engine sends no new order, whatever the guard says
     positions_unsure_since: str | None = None  # UTC: since then positions are only what was last known
+    around: tuple[str, ...] = ()  # what around the engine waits for a person: messages, alerts, schedule
 
     def to_dict(self) -> dict[str, Any]:
         return {**vars(self), "guard": self.guard.to_dict()}
@@ -87,7 +89,8 @@ def gather(settings: Settings) -> SystemStatus:
     guard = ExecutionGuard.get_instance(settings).get_status()
     with Journal.open(settings.journal_path, actor="status", read_only=True) as journal:
         bound = journal.one("SELECT 1 FROM account") is not None
-        return assemble(settings, journal, guard, Portfolio.from_journal(journal) if bound else None)
+        found = assemble(settings, journal, guard, Portfolio.from_journal(journal) if bound else None)
+        return replace(found, around=troubles(journal))
 
 
 def assemble(settings: Settings, journal: Journal, guard: GuardStatus, portfolio: Portfolio | None) -> SystemStatus:
@@ -186,6 +189,7 @@ def _screen(found: SystemStatus) -> list[RenderableType]:
         f"books     {_books(found.reconciliation)}",
         f"day P&L   {_signed(found.daily_pnl)}   equity {_dollars(found.equity)}   violations {guard.violations_today}",
     ]
+    parts += [f"watch     {_mark(False)} {escape(line)}" for line in found.around]
     parts += [f"[{colour}]halt[/]      {escape(str(halt))}" for halt in guard.halts[:LINES_MAX]]
     parts += [f"          … and {len(guard.halts) - LINES_MAX} more"] * (len(guard.halts) > LINES_MAX)
     used = sorted((line for line in guard.limits if line.ratio is not None), key=lambda line: -(line.ratio or 0))

@@ -53,7 +53,7 @@ def test_empty_contacts_are_a_warning_until_they_are_filled(settings, journal):
 
 
 def test_messages_that_nobody_gets_are_said(settings, journal):
-    """No channel, a queue that nobody empties, a dead letter: each with what to do."""
+    """No channel, a dead letter: each with what to do, and what waits for a person is in the status too."""
     assert "reach nobody" in part(journal, settings, "messages").seen
     slack = {"SLACK_WEBHOOK_URL": "http://127.0.0.1:9"}
     assert part(journal, settings, "messages", slack).verdict == "OK"
@@ -66,6 +66,7 @@ def test_messages_that_nobody_gets_are_said(settings, journal):
     dead = part(journal, settings, "messages", slack)
     assert (dead.verdict, dead.seen) == ("STOP", "1 dead letters, 0 waiting: Slack answered 404")
     assert "retry all" in dead.next_action
+    assert health_parts.troubles(journal) == (f"messages: {dead.seen} → {dead.next_action}",)
 
 
 def test_a_schedule_and_a_webhook_that_fell_silent_are_said(settings, journal):
