@@ -120,7 +120,7 @@ class LiveMetrics(Collector):
             read = [
                 *self._engine(engine, age), *self._broker(broker, age), *_profit(journal, engine.get("guard") or {}),
                 *_orders(journal, self._counts), *_reconciliation(journal), *self._guard(journal, self._counts),
-                *_alerts(journal, self._counts),
+                *_alerts(journal, self._counts), *_services(journal),
             ]  # fmt: skip
         except JournalError:
             yield gauge("journal_readable", "1 when the journal can be read.", 0)
@@ -265,6 +265,17 @@ def _alerts(journal: Journal, counts: Counts) -> Iterator[Metric]:
     age = (datetime.now(UTC) - min(waiting)).total_seconds() if waiting else 0.0
     told = "Since the oldest alert came whose page or message is still to come; 0 without one."
     yield gauge("alerts_oldest_unfinished_age_seconds", told, age)
+
+
+def _services(journal: Journal) -> Iterator[Metric]:
+    """Signs of life of webhook and schedule, where they ever ran here to stay; a run under way is one of the latter."""
+    known = journal.query("SELECT component, at, details FROM heartbeats WHERE component IN ('alerts', 'schedule')")
+    said = {row["component"]: (row["at"], json.loads(row["details"])) for row in known}
+    ages = {name: _age(at) for name, (at, d) in said.items() if not d.get("once") and d.get("state") != "stopped"}
+    lease = journal.one("SELECT MAX(lease_until) FROM schedule_runs WHERE status = 'running'")
+    if "schedule" in ages and lease and lease[0] and _moment(lease[0]) > datetime.now(UTC):
+        ages["schedule"] = 0.0
+    yield labelled("service_heartbeat_age_seconds", "Since a service said that it lives.", "service", ages)
 
 
 def _symbols(settings: Settings) -> list[str]:

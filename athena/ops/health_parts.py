@@ -13,6 +13,7 @@ from athena.config_tables import ROLES
 from athena.core import channels, outbox, schedule
 from athena.core.decisions import Severity
 from athena.journal import snapshots
+from athena.journal.codec import to_text
 from athena.journal.journal import Journal
 from athena.live import vitals
 from athena.live.components import Component
@@ -165,7 +166,8 @@ def _schedule(journal: Journal) -> Component:
     since = heard.age_seconds
     if heard.details.get("problem"):
         return Component("schedule", ATTENTION, heard.details["problem"], since, "athena schedule --list")
-    if since > SERVICE_SILENT_SECONDS and not heard.details.get("once"):
+    busy = runs and runs[0]["status"] == "running" and runs[0]["lease_until"] > to_text(datetime.now(UTC))
+    if since > SERVICE_SILENT_SECONDS and not heard.details.get("once") and not busy:
         return Component("schedule", ATTENTION, f"silent; {last}", since, "athena schedule")
     if runs and runs[0]["status"] in {"failed", "missed"}:
         return Component("schedule", ATTENTION, f"{last}; {then}", since, f"athena schedule --run {runs[0]['job']}")

@@ -99,6 +99,8 @@ def _forever(settings: Settings, journal: Journal, scheduler: Scheduler, courier
             told = problem
         stop.wait(POLL_SECONDS)
     deliverer.join(deadline_seconds(settings))
+    with suppress(AthenaError):
+        journal.heartbeat(COMPONENT, {"problem": "", "once": False, "next": "", "state": "stopped"})
     _say("schedule stopped")
     return 0
 

@@ -142,6 +142,11 @@ CASES = {
         {"athena_alerts_oldest_unfinished_age_seconds": f"120{LONG}"},
         "The oldest has waited for 2m 1s: athena alerts serve is down or busy.",
     ),
+    "ServiceSilent": Case(
+        {'athena_service_heartbeat_age_seconds{service="schedule"}': f"61{LONG}"}, "10s",
+        {'athena_service_heartbeat_age_seconds{service="schedule"}': f"60{LONG}"},
+        "Its last sign of life was 1m 1s ago.", {"service": "schedule"}, "A service is silent: schedule",
+    ),
     "AlertDeliveryFailed": Case(
         {'alertmanager_notifications_failed_total{integration="webhook"}': f"0 1{LONG}"}, "20s",
         {'alertmanager_notifications_failed_total{integration="webhook"}': f"0{LONG}",

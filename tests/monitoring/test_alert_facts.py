@@ -1,5 +1,7 @@
 """Alerts in the journal: one row from firing to end, whatever is told twice, and the same when folded again."""
 
+from datetime import UTC, datetime, timedelta
+
 from athena.config import Settings
 from athena.core.alerts import AlertState, active_alerts, recent_alerts, unfinished_alerts
 from athena.journal import Journal
@@ -57,6 +59,22 @@ def test_an_engine_that_never_heard_a_quote_has_stale_data(tmp_path):
         wait_for(lambda: read(settings)[name] > 60, "an age of a minute")
         journal.heartbeat("engine", {"symbols": ["AAPL"], "market_data_age_seconds": 1.5})
         assert read(settings)[name] == 1.5
+
+
+def test_a_service_is_silent_only_where_it_was_to_stay_and_does_nothing(tmp_path):
+    """One that never ran has no age, nor a schedule that cron wakes or that was stopped; one that is at a run lives."""
+    settings = Settings(home=tmp_path)
+    name = "athena_service_heartbeat_age_seconds"
+    with Journal.open(settings.journal_path, "schedule") as journal:
+        assert name not in read(settings)
+        for told in ({"once": True}, {"once": False, "state": "stopped"}):
+            journal.heartbeat("schedule", told)
+            assert name not in read(settings)
+        journal.heartbeat("schedule", {"once": False})
+        assert read(settings)[name] > 0
+        facts = {"id": "x", "job": "pre_market", "trading_date": "2026-11-25", "due_at": VENUE_AT, "claim": "c"}
+        journal.append("schedule.claimed", facts | {"lease_until": datetime.now(UTC) + timedelta(minutes=1)})
+        assert read(settings)[name] == 0
 
 
 def read(settings):
