@@ -47,6 +47,15 @@ def found(group: Sequence[Alert], settings: Settings) -> dict[str, Any]:
     }
 
 
+def without_page(group: Sequence[Alert]) -> dict[str, Any]:
+    """The message about critical alerts whose page is late."""
+    lines = ["The playbook is slow or hangs; its page follows. Until then decide by athena status."]
+    for alert in group[:NAMED_MAX]:
+        lines.append(f"{alert.name} since {alert.starts_at:%H:%M:%S} UTC: {alert.summary}")
+        lines += [f"Action: {alert.acted}"] if alert.acted else []
+    return {"severity": "critical", "title": f"No page yet: {names(group)}", "body": "\n".join(lines)}
+
+
 def ended(alert: Alert, silence: str) -> dict[str, Any]:
     """The message that an alert is over; with the engine's `silence` in words, that nobody knows whether it is."""
     until = alert.resolved_at or alert.received_at

@@ -12,6 +12,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ from athena.errors import AthenaError, JournalError, PlaybookError
 from athena.journal.journal import Journal
 from athena.live.vitals import beat
 from athena.ops.alert_acting import act
-from athena.ops.alert_message import ended, found, names
+from athena.ops.alert_message import ended, found, names, without_page
 from athena.playbooks.runner import PlaybookRun, published, reserve, run_playbook
 from athena.playbooks.workers import Worker
 
 log = logging.getLogger("athena.alerts")
 Run = Callable[..., PlaybookRun]  # run_playbook, or in tests what stands for it
 POLL_SECONDS, RETRY_SECONDS = 1.0, 2.0
+FIRST_WORD_AFTER = timedelta(minutes=1)
 _RANK = {"critical": 0, "warning": 1}
 
 
@@ -41,6 +43,7 @@ class AlertWorker:
         self._acting = threading.Lock()
         self._spare: Worker | None = None
         self._aside: set[str] = set()  # alerts that could not be answered: tried again once the others are
+        self._first_told: set[str] = set()
         self.problem = ""
 
     def arrived(self) -> None:
@@ -106,16 +109,29 @@ class AlertWorker:
         return True
 
     def _act_at_once(self) -> None:
-        """What an alert's rule asks for never waits for another alert's playbook."""
+        """What an alert's rule asks for never waits for another alert's playbook, and people not for one that hangs."""
         while not self._stop.is_set():
             self._asked.wait(POLL_SECONDS)
             self._asked.clear()
             try:
                 while not self._stop.is_set() and self.act():
                     pass
+                self.first_word(datetime.now(UTC) - FIRST_WORD_AFTER)
             except Exception as error:
                 self._wrong(error)
                 self._stop.wait(RETRY_SECONDS)
+
+    def first_word(self, oldest: datetime) -> None:
+        """Tell, without their page and once, of critical alerts that came before `oldest` and wait for it still."""
+        waiting = [
+            alert for alert in unfinished_alerts(self._journal)
+            if alert.severity == "critical" and alert.firing and alert.received_at < oldest
+            and alert.state in (AlertState.RECEIVED, AlertState.RUNNING) and alert.id not in self._first_told
+        ]  # fmt: skip
+        if waiting:
+            key = f"alert {waiting[0].id} waits"
+            notify(self._settings, **without_page(waiting), dedup_key=key, journal=self._journal)
+            self._first_told.update(alert.id for alert in waiting)
 
     def _wrong(self, error: Exception) -> None:
         self.problem = getattr(error, "message", None) or f"{type(error).__name__}: {error}"

@@ -330,6 +330,23 @@ def test_a_halt_does_not_wait_for_another_alerts_playbook(live):
     assert [event.kind for event in journal.events(kinds=("alert.acted",))] == ["alert.acted"]
 
 
+def test_people_hear_of_a_critical_alert_though_its_playbook_hangs(live):
+    """Late pages are announced once, all in one message, with what was done; warnings and what has its page are not."""
+    made, journal = live
+    asked = {"severity": "critical", "playbook": "trading_halt"}
+    persist(journal, read(body(alert("GuardHalted", **asked), alert("EngineDown", **asked), alert("DataStale"))))
+    worker, now = AlertWorker(made, journal, run=Runs(made)), datetime.now(UTC)
+    worker.first_word(now - timedelta(minutes=1))
+    assert messages(journal) == []
+    for _ in range(2):
+        worker.first_word(now + timedelta(seconds=1))
+    ((severity, title, _),) = messages(journal)
+    assert (severity, title) == ("critical", "No page yet: GuardHalted, EngineDown")
+    work(live, Runs(made))
+    AlertWorker(made, journal).first_word(now + timedelta(minutes=1))
+    assert [title for _, title, _ in messages(journal)][1:] == ["STOP: GuardHalted, EngineDown", "UNKNOWN: DataStale"]
+
+
 def test_an_alert_that_cannot_be_answered_holds_up_no_other(live):
     """A defect met by one alert's run: the others are told, it is tried again, and then told too."""
     made, journal = live
