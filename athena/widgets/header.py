@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from athena.analysis.style import clock, dollars
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 BARS_MOST = 6
 HALTS_MOST = 6
+ALERTS_MOST = 3
 POINTS_MOST = 120
 NEAR, FULL = 0.5, 0.8
 SILENT_SECONDS = 2.0
@@ -60,7 +62,7 @@ def _known(snapshot: Snapshot, status: SystemStatus, now: datetime) -> str:
         f'<span class="athena-mode tone-{tone}" data-mode="{escape(guard.mode.value)}">{mode}</span>'
         f"<span>{escape(guard.why)}</span>"
         f'<span class="soft">operator {escape(snapshot.operator)} · read {clock(snapshot.read_at)} ET</span></div>'
-        f"{readonly if snapshot.readonly else ''}{_halts(guard.halts, now)}"
+        f"{readonly if snapshot.readonly else ''}{_halts(guard.halts, now)}{_firing(snapshot.alerts, now)}"
         f'<div class="athena-tiles">{"".join(_tiles(snapshot, status, now))}</div>{_bars(guard.limits)}</div>'
     )
 
@@ -80,6 +82,27 @@ def _halts(halts: Sequence[Halt], now: datetime) -> str:
     more = len(halts) - HALTS_MOST
     lines += [f'<li class="tone-stop">… and {more} more halts, all in the Resume view</li>'] if more > 0 else []
     return f'<ul class="athena-halts" aria-label="Halts that stand">{"".join(lines)}</ul>'
+
+
+def _firing(alerts: Sequence[Alert], now: datetime) -> str:
+    """Each alert that fires: since when, what it says, what its playbook found, and that page."""
+    lines = []
+    for alert in alerts[:ALERTS_MOST]:
+        tone = "stop" if alert.severity == "critical" else "attention"
+        drill = "DRILL " if alert.drill else ""
+        found = f" {escape(alert.verdict)}: {escape(alert.reason)}" if alert.verdict else ""
+        page = Path(alert.page).absolute() if alert.page else None
+        link = (
+            f' <a class="athena-page" data-page="{escape(str(page))}" data-home="{escape(str(Path.home()))}"'
+            if page
+            else ""
+        )
+        link += f' href="{escape(page.as_uri())}" target="_blank" rel="noopener">its page</a>' if page else ""
+        lines.append(
+            f'<li class="tone-{tone}"><b class="tag">{drill}ALERT {escape(alert.name)}</b> {escape(alert.severity)}, '
+            f"{words((now - alert.starts_at).total_seconds())}: {escape(alert.summary)}{found}{link}</li>"
+        )
+    return f'<ul class="athena-halts" aria-label="Alerts that fire">{"".join(lines)}</ul>' if lines else ""
 
 
 def _tiles(snapshot: Snapshot, status: SystemStatus, now: datetime) -> Iterable[str]:

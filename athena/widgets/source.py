@@ -15,6 +15,7 @@ Hear = Callable[[Snapshot], None]
 Say = Callable[[str], None]
 STOP_SECONDS = 5.0
 LINES_MOST = 200
+TWICE_SECONDS = 1.0
 
 
 class Source:
@@ -106,28 +107,54 @@ class Jobs:
 
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         self._running: dict[str, Job] = {}
+        self._done: dict[str, Job] = {}
+        self._threads: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
         self._changed = changed
 
-    def start(self, key: str, title: str, work: Callable[[Job], None], tell: Callable[[Job], None]) -> Job:
-        """Begin `work` unless it is under way already: then that job is returned, and nothing is done twice.
+    def start(
+        self,
+        key: str,
+        title: str,
+        work: Callable[[Job], None],
+        tell: Callable[[Job], None],
+        *,
+        again: bool = False,
+    ) -> Job:
+        """Begin `work`, unless it is under way or was done within the last second: then that job is returned.
 
-        `tell` is called as it begins, and when it ended: done, or failed with the error's message and hint.
+        So a double click does one thing; `again` is for what may follow itself at once. `tell` is called as it begins,
+        for each line it says, and when it ended: done, or failed with the error's message and hint.
         """
         with self._lock:
-            if key in self._running:
-                return self._running[key]
+            known = self._running.get(key)
+            done = self._done.get(key)
+            if (
+                known is None
+                and done is not None
+                and not again
+                and time.monotonic() - (done.ended or 0) < TWICE_SECONDS
+            ):
+                known = done
+            if known is not None:
+                return known
             job = self._running[key] = Job(key, title, tell=tell)
+            name = f"control-room-job {key}"
+            thread = self._threads[key] = threading.Thread(target=self._run, args=(job, work), name=name, daemon=True)
         tell(job)
-        threading.Thread(target=self._run, args=(job, work, tell), name=f"control-room-job {key}", daemon=True).start()
+        thread.start()
         return job
 
     def stop(self) -> None:
-        """Ask every job under way to end at its next safe place."""
+        """Ask every job under way to end at its next safe place, and wait a moment for it."""
         for job in tuple(self._running.values()):
             job.stopping.set()
+        deadline = time.monotonic() + STOP_SECONDS
+        for thread in tuple(self._threads.values()):
+            if thread.is_alive() and thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _run(self, job: Job, work: Callable[[Job], None], tell: Callable[[Job], None]) -> None:
+    def _run(self, job: Job, work: Callable[[Job], None]) -> None:
         state = "failed"
         try:
             work(job)
@@ -141,6 +168,9 @@ class Jobs:
         finally:
             job.ended, job.state = time.monotonic(), state
             with self._lock:
-                del self._running[job.key]
+                del self._running[job.key], self._threads[job.key]
+                self._done.pop(job.key, None)
+                if state == "done":
+                    self._done[job.key] = job
             self._changed()
-            tell(job)
+            job.tell(job)

@@ -1,6 +1,7 @@
 """The control room over a real engine and a real simulator, each in its own process."""
 
 import signal
+import time
 
 import pytest
 
@@ -34,6 +35,10 @@ def ended(view, word="DONE"):
     return view.told.widget.html
 
 
+def is_resting(row):
+    return (row["cells"][1]["t"], row["cells"][5]["t"]) == (RESTING["symbol"], RESTING["limit_price"])
+
+
 def ask(desk, name, **arguments):
     from athena.live.commands import request_sync
 
@@ -44,7 +49,7 @@ def ask(desk, name, **arguments):
 def test_a_morning_of_clicks(desk, room):
     """Resumed by the checklist, a position closed on its phrase by a double click once, an order cancelled."""
     resume = room.open("Resume")
-    wait_for(lambda: resume.plan, "the halt of the start")
+    wait_for(lambda: resume.plan and not resume.go.disabled, "the halt of the start")
     resume.reason.value, resume.typed.value = "reconciled, market open", resume.plan.phrase
     resume.go.click()
     ended(resume)
@@ -52,7 +57,7 @@ def test_a_morning_of_clicks(desk, room):
     assert ask(desk, "test_order", **RESTING).ok
     orders = room.open("Positions & orders")
     wait_for(lambda: any(row["id"] == "AAPL" for row in orders.positions.rows), "the position")
-    resting = wait_for(lambda: next((r for r in orders.orders.rows if r["cells"][1]["t"] == "XOM"), None), "the order")
+    resting = wait_for(lambda: next(filter(is_resting, orders.orders.rows), None), "the order")
     orders.orders.selected = resting["id"]
     wait_for(lambda: "order.intended" in orders.story.value, "its story")
     orders.reason.value = "not wanted"
@@ -60,6 +65,7 @@ def test_a_morning_of_clicks(desk, room):
     orders.cancel.click()
     assert "canceled" in ended(orders)
     desk.guard().halt("look at it")
+    wait_for(lambda: not room.snapshot.status.open_orders, "what was under way to end")
     orders.told.state = ""
     orders.positions.selected = "AAPL"
     wait_for(lambda: orders.plan is not None, "the effect")
@@ -95,6 +101,28 @@ def test_brokers_show_the_connection_and_reconnect_it(desk, room):
     wait_for(
         lambda: any("looks slow" in str(dict(one["arguments"])) for one in room.snapshot.lists.commands), "the row"
     )
+
+
+def test_trading_comes_back_in_stages_with_their_progress_and_can_be_stopped(desk, room, monkeypatch):
+    """Four stages told as they come; a halt of an operator's keeps them from beginning; stopped, it stands there."""
+    monkeypatch.setattr("athena.widgets.views.resume.STAGE_SECONDS", 0.2)
+    resume = room.open("Resume")
+    desk.guard().halt("look")
+    resume.reason.value = "morning"
+    resume.staged.click()
+    assert "not this command" in ended(resume, "FAILED")
+    desk.guard().resume(reason="looked")
+    resume.told.state = ""
+    resume.staged.click()
+    assert "4/4 full reached" in ended(resume)
+    monkeypatch.setattr("athena.widgets.views.resume.STAGE_SECONDS", 60)
+    done, resume.told.state = resume.told.job, ""
+    wait_for(lambda: time.monotonic() - done.ended > 1, "a second click to be a new one")
+    resume.staged.click()
+    wait_for(lambda: "held 60 s" in resume.told.widget.html, "the first stage")
+    wait_for(lambda: not resume.halt_stages.disabled, "the way to stop it")
+    resume.halt_stages.click()
+    assert "Stopped by you" in ended(resume, "FAILED")
 
 
 def test_an_engine_that_is_killed_is_said_within_its_five_seconds_and_a_new_one_is_seen(desk, room):

@@ -140,7 +140,7 @@ class LimitsView:
             job.say(f"{name} is {show(name, made)} now, from the next order on")
             self._shown = (made,)
 
-        self.room.start(f"limit {name} {target}", f"{name} to {value}", self.told, work)
+        self.room.start(f"limit {name} {target} {value}", f"{name} to {value}", self.told, work)
 
     def _undo(self) -> None:
         change = self._changes.get(self.history.selected)

@@ -36,7 +36,7 @@ class OrdersView:
     def __init__(self, room: ControlRoom) -> None:
         self.room, self.told = room, Told("orders")
         self.plan: tuple[str, Plan] | None = None
-        self._detailed = ("", 0)
+        self._detailed: tuple[str, ...] = ("",)
         self.positions = Table(label="Positions", selectable=True, caption="Positions", empty="No position is held.")
         self.positions.add_class("athena-positions")
         self.positions.columns = [
@@ -84,14 +84,14 @@ class OrdersView:
         self.cancel.disabled = chosen is None or str(chosen["status"]) in FINAL
         self.cancel_all.disabled = not status.open_orders
         self._plan(snapshot)
-        self._tell(snapshot)
+        self._tell(chosen)
 
     def select(self, client_order_id: str) -> None:
         """Show one order of the day with its story; another view jumps here."""
         self.which.value = "today"
         self.room.redraw(self)
         self.orders.selected = client_order_id
-        self._detailed = ("", 0)
+        self._detailed = ("",)
         put(self.story, self._story(client_order_id))
 
     def _plan(self, snapshot: Snapshot) -> None:
@@ -105,12 +105,14 @@ class OrdersView:
         phrase = escape(self.plan[1].phrase)
         put(self.effect, f'<ul class="athena-lines">{effect}</ul><p>To confirm, type <code>{phrase}</code></p>')
 
-    def _tell(self, snapshot: Snapshot) -> None:
-        wanted = (self.orders.selected, snapshot.sequence)
+    def _tell(self, chosen: Mapping[str, Any] | None) -> None:
+        """The chosen order's story, read again when something happened to it."""
+        if chosen is None:
+            return
+        wanted = tuple(str(chosen[name]) for name in ("client_order_id", "status", "filled_quantity"))
         if wanted != self._detailed:
             self._detailed = wanted
-            if wanted[0]:
-                put(self.story, self._story(wanted[0]))
+            put(self.story, self._story(wanted[0]))
 
     def _story(self, client_order_id: str) -> str:
         with Journal.open(self.room.path, "control room", read_only=True) as journal:

@@ -73,14 +73,21 @@ class ResumeView:
         self.room.redraw(self)
 
     def _words(self, snapshot: Snapshot) -> str:
+        """The last answer; a newer one is asked for in a thread, since a locked journal keeps the checklist waiting."""
         at, words = self._checked
-        if time.monotonic() - at < CHECK_SECONDS:
-            return words
-        words = self._ask(snapshot)
-        self._checked = (time.monotonic(), words)
+        if time.monotonic() - at > CHECK_SECONDS:
+
+            def work(job: Job) -> None:
+                try:
+                    found = self._ask()
+                except Exception as error:
+                    self.plan, found = None, f"<p>{escape(f'{type(error).__name__}: {error}')}</p>"
+                self._checked = (time.monotonic(), found)
+
+            self.room.jobs.start("checklist", "", work, lambda job: None, again=True)
         return words
 
-    def _ask(self, snapshot: Snapshot) -> str:
+    def _ask(self) -> str:
         """The effect and the checklist as HTML, with the phrase to type; why not, where nothing can be resumed."""
         try:
             self.plan = self.room.desk.resume_plan(self.where.value or "", reduce_only=bool(self.way.value))
