@@ -61,7 +61,7 @@ def _watch(processes: Processes, started: list[str]) -> int:
 
 def _system(settings: Settings, processes: Processes) -> list[str]:
     """Start what is missing of a practising system; names what was started, and says what runs already or failed."""
-    running = _engine_says(settings) == "running"
+    running = engine_says(settings) == "running"
     if settings.venue != "simulator":
         _say(
             f"venue {settings.venue}, account {settings.account_name}: engine {'runs' if running else 'is not running'}"
@@ -84,7 +84,7 @@ def _system(settings: Settings, processes: Processes) -> list[str]:
         else:
             processes.start("engine", "engine")
             started.append("engine")
-            processes.wait("engine", lambda: _engine_says(settings) == "running", "reconciled with the venue")
+            processes.wait("engine", lambda: engine_says(settings) == "running", "reconciled with the venue")
             _say("engine started; trading is halted until you resume it")
         if not settings.strategies:
             _say("  no strategies are configured, so nothing trades by itself; README shows an athena.toml")
@@ -93,7 +93,7 @@ def _system(settings: Settings, processes: Processes) -> list[str]:
     return started
 
 
-def _engine_says(settings: Settings) -> str:
+def engine_says(settings: Settings) -> str:
     """What the engine says of itself, "" where none lives."""
     if not settings.journal_path.exists():
         return ""
@@ -144,13 +144,12 @@ def _port(asked: int | None) -> int:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
-                _say(f"port {port} is taken ({error.strerror})")
+                if asked is not None:
+                    raise SettingsError(f"port {port} is in use ({error.strerror}).", _OTHER_PORT) from None
+                _say(f"port {port} is in use; trying the next")
                 continue
         return port
-    last = asked or PORT + PORTS_TRIED - 1
-    raise SettingsError(
-        f"no free port up to {last}.", "Give another: athena lab --port 9999. Or use the Lab that runs."
-    )
+    raise SettingsError(f"no port from {PORT} to {PORT + PORTS_TRIED - 1} is free.", _OTHER_PORT)
 
 
 def _has_screen() -> bool:

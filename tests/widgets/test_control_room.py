@@ -38,7 +38,7 @@ CELLS = (
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory):
-    with desk(tmp_path_factory.mktemp("live"), speed=120) as made:
+    with desk(tmp_path_factory.mktemp("live"), speed=60) as made:  # the market is open for six and a half minutes
         made.start_ready()
         yield made
 
@@ -250,9 +250,13 @@ def test_a_click_halts_with_the_kernel_dead(live, lab, page):
 
 
 def test_the_top_bar_halts_without_any_notebook(live, page):
-    """One click in the bar; its panel shows the proof and is closed by its cross."""
+    """One click in the bar; its panel shows the proof, rehearses an emergency stop, and is closed by its cross."""
     halts(live, page, BAR, ".athena-floating .athena-proof")
     photograph(page, "the bar's proof")
+    page.click(".athena-floating summary")
+    page.click(".athena-floating button >> text=Rehearse")
+    shows(page, ".athena-floating .athena-steps", "Rehearsed, nothing was changed(.|\\n)*would suspend")
+    photograph(page, "the emergency stop rehearsed")
     page.click(".athena-floating .athena-close")
     assert not page.is_visible(".athena-floating")
 
