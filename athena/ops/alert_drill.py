@@ -18,6 +18,7 @@ from athena.config import Settings
 from athena.core.alerts import Alert, AlertState, recent_alerts
 from athena.errors import AthenaError, SettingsError, did_you_mean
 from athena.journal.journal import Journal
+from athena.live.vitals import beat
 from athena.ops.alert_rules import folder
 from athena.ops.alert_server import token_of
 
@@ -33,11 +34,12 @@ def drill(settings: Settings, arguments: argparse.Namespace) -> int:
         hint = did_you_mean(arguments.name, rules, f"There are: {', '.join(sorted(rules))}.")
         raise SettingsError(f"'{arguments.name}' is not a shipped alert." if arguments.name else "Which alert?", hint)
     alert = _alert(rules[arguments.name], arguments.symbol or settings.symbols[0])
-    begun = time.monotonic()
+    begun, webhook = time.monotonic(), _webhook(settings)
     if arguments.direct:
-        _to_webhook(settings, alert)
+        _to_webhook(settings, webhook.get("url") or f"http://127.0.0.1:{settings.alerts_port}", alert)
     else:
-        _post(f"{settings.alertmanager_url}/api/v2/alerts", [alert], {}, "Start it with make monitor, or use --direct.")
+        alertmanager = webhook.get("alertmanager_url") or settings.alertmanager_url
+        _post(f"{alertmanager}/api/v2/alerts", [alert], {}, "Start it with make monitor, or use --direct.")
     seen = _watch(settings, alert["labels"]["drill_id"], begun, quiet=arguments.json)
     done = seen is not None and seen.state is AlertState.NOTIFIED
     if arguments.json:
@@ -71,11 +73,22 @@ def _alert(rule: dict[str, Any], symbol: str) -> dict[str, Any]:
     }
 
 
-def _to_webhook(settings: Settings, alert: dict[str, Any]) -> None:
+def _webhook(settings: Settings) -> dict[str, Any]:
+    """What the running webhook says of itself, where it and its Alertmanager are; empty where none runs."""
+    with Journal.open(settings.journal_path, "drill", read_only=True) as journal:
+        heard = beat(journal, "alerts")
+    return heard.details if heard is not None and heard.alive else {}
+
+
+def _to_webhook(settings: Settings, webhook: str, alert: dict[str, Any]) -> None:
     fingerprint = hashlib.sha256(alert["labels"]["drill_id"].encode()).hexdigest()[:16]
     body = {"version": "4", "status": "firing", "alerts": [{**alert, "status": "firing", "fingerprint": fingerprint}]}
-    url = f"http://127.0.0.1:{settings.alerts_port}/alerts"
-    _post(url, body, {"Authorization": f"Bearer {token_of(settings)}"}, "Start it with athena alerts serve.")
+    _post(
+        f"{webhook}/alerts",
+        body,
+        {"Authorization": f"Bearer {token_of(settings)}"},
+        "Start it with athena alerts serve.",
+    )
 
 
 def _post(url: str, body: Any, headers: dict[str, str], hint: str) -> None:

@@ -26,7 +26,7 @@ from athena.ops.alert_worker import AlertWorker
 from athena.ops.health import COLOURS
 from athena.ops.notifications import follow, warn_if_nobody_is_told
 
-COMPONENT = "alerts"  # its heartbeat: {"url", "problem", "unfinished"}
+COMPONENT = "alerts"  # its heartbeat: {"url", "alertmanager_url", "problem", "unfinished"}
 BEAT_SECONDS = 2.0
 _COLOURS = {str(verdict): colour for verdict, colour in COLOURS.items()}
 _SEVERITY_COLOURS = {"critical": "red", "warning": "yellow"}
@@ -119,6 +119,7 @@ def serve(settings: Settings) -> int:
 def _beat(journal: Journal, server: AlertServer, worker: AlertWorker) -> None:
     try:
         details: dict[str, Any] = {"url": server.url, "problem": worker.problem}
+        details["alertmanager_url"] = server.settings.alertmanager_url  # a drill finds it by this
         journal.heartbeat(COMPONENT, {**details, "unfinished": len(unfinished_alerts(journal))})
     except JournalError as error:
         _tell(f"alerts: {error}", sys.stderr)

@@ -46,6 +46,7 @@ def demo(settings: Settings, arguments: argparse.Namespace) -> int:
         story.trade_the_day()
         story.report()
         if arguments.keep:
+            story.start_again()
             console.print("\nLeft running. Press Ctrl-C to stop simulator and engine.")
             _wait_for_interrupt()
     console.print("simulator and engine stopped")

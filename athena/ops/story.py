@@ -126,6 +126,12 @@ class Story:
         self.page = Path(told["html"]).with_name("daily_report.html")
         self._told(f"daily report in {time.monotonic() - began:.1f} s: [bold]{told['verdict']}[/]. {told['reason']}")
 
+    def start_again(self) -> None:
+        """The engine once more, for whoever wants to look around; halted, as after any start."""
+        self.processes.start("engine", "engine")
+        self.processes.wait("engine", self._running, "reconciled with the venue")
+        self._told("the engine runs again, halted until you resume it")
+
     def point_onwards(self) -> None:
         """Where everything is, and what to try next."""
         page, home = os.path.relpath(self.page), os.path.relpath(self.settings.home)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from urllib.request import urlopen
 
 import psutil
@@ -33,6 +34,15 @@ def monitor(environment, *options):
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
+
+
+def drill(environment, name):
+    """What a drill says of itself, asked for in another terminal that knows nothing of the ports."""
+    other = {k: v for k, v in environment.items() if k not in ("ATHENA_ALERTS_PORT", "ATHENA_ALERTMANAGER_URL")}
+    command = [sys.executable, "-m", "athena.cli", "alerts", "drill", name, "--json"]
+    done = subprocess.run(command, env=other, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
 
 
 def test_where_a_program_is_missing_it_says_how_to_install_it(environment):
@@ -85,6 +95,10 @@ def test_all_three_run_until_interrupted_and_every_rule_is_judged(environment):
                 return json.load(answer)["data"]["activeAlertmanagers"]
 
         wait_for(notifying, "Prometheus to find Alertmanager")
+        drilled = drill(environment, "GuardHalted")
+        assert (drilled["notified"], drilled["state"]) == (True, "notified")
+        assert "trading_halt" in drilled["page"]
+        assert "DRILL GuardHalted" in Path(drilled["page"]).read_text()
     finally:
         process.send_signal(signal.SIGINT)
         rest, errors = process.communicate(timeout=40)
