@@ -82,7 +82,8 @@ def _running(settings: Settings) -> Settings:
     """The live system to watch: the settings' own, or the demo that runs in this folder while no other does."""
     if _beat(settings, "engine") is None and DEMO_HOME.exists():
         demo = Settings.load({"ATHENA_HOME": str(DEMO_HOME.resolve()), "ATHENA_VENUE": "simulator"})
-        demo = replace(demo, reports=settings.reports, notifications=settings.notifications, operator=settings.operator)
+        kept = ("reports", "notifications", "contacts", "operator", "prometheus_url", "alertmanager_url", "alerts_port")
+        demo = replace(demo, **{name: getattr(settings, name) for name in (*kept, "heartbeat_url")})
         if _beat(demo, "engine") is not None:
             _say(f"watching the demo in {DEMO_HOME.parent}")
             return demo
