@@ -7,6 +7,7 @@ from decimal import Decimal as D
 
 import pytest
 
+from athena.core.alerts import Alert, AlertState
 from athena.journal.journal import Journal
 from athena.model import Mode, Scope, Side
 from athena.widgets.header import header
@@ -176,6 +177,23 @@ def test_everything_from_outside_is_escaped(reader, handle):
     assert "<img" not in shown
     assert "&lt;img" in shown
     assert "<b>&lt;b&gt;</b>" in shown
+
+
+def test_an_alert_is_shown_with_its_verdict_and_the_way_to_its_page(reader, tmp_path):
+    """Name, severity, age, what its playbook found; a drill is called one; its words stay text."""
+    now = datetime.now(UTC)
+    page = tmp_path / "drawdown.html"
+    alert = Alert(
+        "a1", "DrawdownHigh", "critical", AlertState.NOTIFIED, {}, {"summary": "<b>5 % down</b>"}, now, now, None,
+        "drawdown_assessment", {}, "", "", True, "", "run", "STOP", "deep", "reduce", str(page), now, False,
+    )  # fmt: skip
+    shown = header(replace(reader.read(), alerts=(alert,)), now + timedelta(minutes=3))
+    assert "DRILL ALERT DrawdownHigh" in shown
+    assert "STOP: deep" in shown
+    assert "3 min" in shown
+    assert "&lt;b&gt;5 % down" in shown
+    assert f'data-page="{page}"' in shown
+    assert "1 firing" in shown
 
 
 def test_a_source_tells_its_listeners_and_leaves_no_thread_behind(settings):
