@@ -48,8 +48,8 @@ def need(purpose: str) -> str:
 
 
 def pdf(page: Path, target: Path) -> None:
-    """Prints a page, figures drawn, to `target`. Raises PlaybookError."""
-    _run(["--window-size=740,1000", "--no-pdf-header-footer", f"--print-to-pdf={target}", page.resolve().as_uri()])
+    """Prints a page, figures drawn, to `target`: the page as a desk sees it, scaled to paper. Raises PlaybookError."""
+    _run(["--window-size=1024,1400", "--no-pdf-header-footer", f"--print-to-pdf={target}", page.resolve().as_uri()])
     if not target.exists() or not target.read_bytes().startswith(b"%PDF"):
         raise PlaybookError(f"Chromium made no PDF of {page}.", "Open the page in a browser and print it there.")
 
