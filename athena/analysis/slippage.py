@@ -172,9 +172,11 @@ def _by(parts: pd.DataFrame, key: str, seed: int, high: float, low: float) -> Se
     table = summary(parts, [key], seed=seed)
     if key == "hour":
         table = table.assign(hour=[f"{hour:02.0f}:00" for hour in table["hour"]]).sort_values("hour", ignore_index=True)
+    idle = {name for name in ("unmeasured", "fees_usd") if not table[name].any()}  # width is dear
+    columns = [column for column in _columns(key, key.capitalize()) if column.key not in idle]
     draw = partial(trade_figures.cost_bars, table, key, (low, high))
     return Section(f"By {BY[key]}?", "Whiskers are 95 % intervals over days and orders; n is the number of orders.",
-                   (Table("Cost", table, _columns(key, key.capitalize()), cards=True),), draw)  # fmt: skip
+                   (Table("Cost", table, columns, cards=True),), draw)  # fmt: skip
 
 
 def _model(parts: pd.DataFrame, market: pd.DataFrame | None) -> tuple[pd.DataFrame, CostModel] | None:
