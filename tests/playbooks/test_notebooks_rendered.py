@@ -17,7 +17,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 FIGURES = {
     "trading_halt": 2, "broker_disconnection": 1, "pre_market": 1, "market_open": 1, "post_market": 1,
-    "drawdown_assessment": 3, "correlation_matrix": 1, "slippage_analysis": 4, "market_volatility": 0,
+    "drawdown_assessment": 3, "correlation_matrix": 0, "slippage_analysis": 5, "market_volatility": 0,
     "order_rejections": 1, "guard_review": 2, "limits_what_if": 2, "crash_recovery": 2, "data_recovery": 1,
     "monitoring": 2,
 }  # fmt: skip
