@@ -27,6 +27,7 @@ class Command:
 
 
 def option(*flags: str, **keywords: Any) -> Option:
+    """One argument of a command, as `argparse` takes it."""
     return flags, keywords
 
 

@@ -25,6 +25,8 @@ PRICE_TOLERANCE = Decimal("0.01")
 
 
 class Kind(StrEnum):
+    """What is different: the words of this module's table."""
+
     MISSING_FILL = "missing fill"
     UNKNOWN_ORDER = "unknown order"
     ORPHAN = "orphan"

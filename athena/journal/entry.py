@@ -43,6 +43,8 @@ PROJECTIONS: dict[str, Projection] = {}
 
 
 def kind(name: str) -> Callable[[Projection], Projection]:
+    """Register a projection: the one function that folds events of this kind into the tables."""
+
     def register(function: Projection) -> Projection:
         PROJECTIONS[name] = function
         return function
@@ -51,12 +53,14 @@ def kind(name: str) -> Callable[[Projection], Projection]:
 
 
 def insert(table: str, columns: str, conflict: str = "") -> str:
+    """An INSERT with a placeholder for each of the columns, and what to do on a conflict."""
     names = columns.split()
     slots = ", ".join("?" * len(names))
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({slots}){conflict}"
 
 
 def text(value: Any) -> str | None:
+    """A value as text; None stays None."""
     return None if value is None else str(value)
 
 

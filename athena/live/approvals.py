@@ -128,6 +128,7 @@ def give(tx: Transaction, request_id: str, by: str) -> Request:
 
 
 def stale(request_id: str, why: str) -> GuardError:
+    """The error for a request whose facts have changed since it was made."""
     return GuardError(f"Request {request_id} is stale: {why}.", "Look at athena status, then ask again.")
 
 

@@ -262,6 +262,7 @@ def order_payload(order: Order, strategy: str, source: str) -> dict[str, Any]:
 
 
 def fill_payload(fill: Fill, source: str, nbbo: Quote | None) -> dict[str, Any]:
+    """A `fill` event's payload, with the quote before the execution where it is known."""
     names = (
         "execution_id", "client_order_id", "broker_order_id", "strategy", "symbol", "side", "quantity", "price", "fee",
         "at",
@@ -271,6 +272,8 @@ def fill_payload(fill: Fill, source: str, nbbo: Quote | None) -> dict[str, Any]:
 
 
 def order_from_row(row: Any) -> Order:
+    """The order that a row of the journal tells of."""
+
     def money(name: str) -> Decimal | None:
         return None if row[name] is None else Decimal(row[name])
 

@@ -274,4 +274,5 @@ def unfilled_shares(order: VenueOrder) -> Decimal:
 
 
 def unfilled_notional(order: VenueOrder) -> Decimal:
+    """Dollars still to be filled of an order by notional; 0 for one by shares."""
     return ZERO if order.notional is None else max(order.notional - order.filled_value, ZERO)

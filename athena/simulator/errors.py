@@ -32,6 +32,7 @@ class VenueError(Exception):
 
 
 def unauthorized() -> VenueError:
+    """401: the key is not known."""
     return VenueError(401, UNAUTHORIZED, "request is not authorized")
 
 
@@ -51,6 +52,7 @@ def forbidden(message: str, **extra: object) -> VenueError:
 
 
 def insufficient_buying_power(available: Decimal, cost: Decimal) -> VenueError:
+    """403 with what there is and what the order costs."""
     return forbidden("insufficient buying power", buying_power=plain(available), cost_basis=plain(cost))
 
 
@@ -70,6 +72,7 @@ def insufficient_quantity(
 
 
 def wash_trade(existing_order_id: str, kind: str) -> VenueError:
+    """403: it could trade with the account's own order, which is named."""
     return forbidden(
         "potential wash trade detected. use complex orders",
         existing_order_id=existing_order_id,
@@ -92,8 +95,10 @@ def unknown_asset(symbol: str) -> VenueError:
 
 
 def unknown_order(order_id: str) -> VenueError:
+    """404 of an order's id."""
     return VenueError(404, NOT_FOUND, f"order not found for {order_id}")
 
 
 def no_position() -> VenueError:
+    """404 of a position."""
     return VenueError(404, NOT_FOUND, "position does not exist")

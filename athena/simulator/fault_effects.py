@@ -168,6 +168,7 @@ def check(fault: Fault, exchange: Exchange) -> None:
 
 
 def refusal(error: VenueError) -> str:
+    """What the fault log says where the venue itself refused."""
     return f"refused: {error.status} {error.message}"
 
 

@@ -25,16 +25,19 @@ routes = web.RouteTableDef()
 
 @routes.get("/v2/account")
 async def account(request: web.Request) -> web.Response:
+    """The account: cash, equity, buying power, flags."""
     return web.json_response(wire.account(request[ACCOUNT].summary()))
 
 
 @routes.get("/v2/account/configurations")
 async def configurations(request: web.Request) -> web.Response:
+    """The account's configuration."""
     return web.json_response(wire.configurations(request[ACCOUNT].configurations()))
 
 
 @routes.patch("/v2/account/configurations")
 async def configure(request: web.Request) -> web.Response:
+    """Change the configuration; the whole of it is the answer."""
     body = await json_object(request)
     changes = {name: value for name, value in body.items() if name in SETTINGS}
     return web.json_response(wire.configurations(request[ACCOUNT].update_configurations(**changes)))
@@ -43,6 +46,7 @@ async def configure(request: web.Request) -> web.Response:
 @routes.get("/v2/account/activities")
 @routes.get("/v2/account/activities/{type}")
 async def activities(request: web.Request) -> web.Response:
+    """Executions and cash movements, by type and time, in pages."""
     one = request.match_info.get("type")
     types = (one.upper(),) if one else listed(request, "activity_types")
     if request.query.get("category"):
@@ -63,6 +67,7 @@ async def activities(request: web.Request) -> web.Response:
 
 @routes.get("/v2/account/portfolio/history")
 async def portfolio_history(request: web.Request) -> web.Response:
+    """Equity and profit over time."""
     reporting = choice(request, "intraday_reporting", "market_hours", ("market_hours", "extended_hours", "continuous"))
     history = request[ACCOUNT].portfolio_history(
         period=request.query.get("period"),
@@ -78,6 +83,7 @@ async def portfolio_history(request: web.Request) -> web.Response:
 
 @routes.get("/v2/assets")
 async def assets(request: web.Request) -> web.Response:
+    """Every asset the venue lists, filtered."""
     status, kind = request.query.get("status"), request.query.get("asset_class", "us_equity")
     exchange = request.query.get("exchange")
     found = [
@@ -90,6 +96,7 @@ async def assets(request: web.Request) -> web.Response:
 
 @routes.get("/v2/assets/{symbol}")
 async def asset(request: web.Request) -> web.Response:
+    """One asset by symbol or id."""
     asked = request.match_info["symbol"]
     exchange = request.app[VENUE].exchange
     found = exchange.asset(asked.upper()) or exchange.asset(asked)
@@ -109,6 +116,7 @@ async def clock(request: web.Request) -> web.Response:
 
 @routes.get("/v2/calendar")
 async def calendar(request: web.Request) -> web.Response:
+    """Sessions with their hours, early closes included."""
     start, end = (_day(request, name) for name in ("start", "end"))
     if start and end and end < start:
         raise BadQuestion(f"invalid end: {end} lies before the start, {start}")

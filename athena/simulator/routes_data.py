@@ -66,6 +66,7 @@ def _question(request: web.Request, kind: Kind, now: datetime) -> Question:
 @routes.get("/v2/stocks/{kind:bars|quotes|trades}")
 @routes.get("/v2/stocks/{symbol}/{kind:bars|quotes|trades}")
 async def history(request: web.Request) -> web.Response:
+    """Bars, quotes or trades of one symbol or several, in pages."""
     venue, kind = request.app[VENUE], _kind(request)
     found = page(venue.tape, _question(request, kind, venue.feed.now()))
     rows = {symbol: [market_wire.json(row) for row in rows] for symbol, rows in found.rows.items()}
@@ -89,6 +90,7 @@ def latest_of(venue: Venue, kind: Kind, symbol: str) -> Fact | None:
 @routes.get("/v2/stocks/{kind:bars|quotes|trades}/latest")
 @routes.get("/v2/stocks/{symbol}/{kind:bars|quotes|trades}/latest")
 async def latest(request: web.Request) -> web.Response:
+    """The newest bar, quote or trade of each symbol."""
     venue, kind = request.app[VENUE], _kind(request)
     found = {symbol: latest_of(venue, kind, symbol) for symbol in _symbols(request)}
     rows = {symbol: market_wire.json(fact) for symbol, fact in found.items() if fact is not None}
@@ -114,6 +116,7 @@ def snapshot_of(venue: Venue, symbol: str) -> dict[str, Any]:
 @routes.get("/v2/stocks/snapshots")
 @routes.get("/v2/stocks/{symbol}/snapshot")
 async def snapshots(request: web.Request) -> web.Response:
+    """The newest of everything, of each symbol."""
     venue = request.app[VENUE]
     found = {symbol: snapshot_of(venue, symbol) for symbol in _symbols(request) if symbol in venue.tape.symbols}
     one = request.match_info.get("symbol")

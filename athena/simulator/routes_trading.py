@@ -51,6 +51,7 @@ def _answer(request: web.Request, order: VenueOrder) -> web.Response:
 
 @routes.post("/v2/orders")
 async def submit(request: web.Request) -> web.Response:
+    """Take an order in, or refuse it as Alpaca would."""
     body = await json_object(request)
     client_order_id = body.get("client_order_id")
     if isinstance(client_order_id, str):
@@ -62,6 +63,7 @@ async def submit(request: web.Request) -> web.Response:
 
 @routes.get("/v2/orders")
 async def orders(request: web.Request) -> web.Response:
+    """Orders by status, time, side and symbols, in pages."""
     side = request.query.get("side")
     if side and side not in ("buy", "sell"):
         raise BadQuestion(f"invalid side: {side[:50]!r} is neither buy nor sell")
@@ -80,12 +82,14 @@ async def orders(request: web.Request) -> web.Response:
 
 @routes.delete("/v2/orders")
 async def cancel_all(request: web.Request) -> web.Response:
+    """Cancel every open order; 207 with each one's own status."""
     rows = request[ACCOUNT].cancel_all()
     return web.json_response([{"id": row.id, "status": row.status} for row in rows], status=207)
 
 
 @routes.get("/v2/orders:by_client_order_id")
 async def order_by_client_id(request: web.Request) -> web.Response:
+    """The order of a client order id."""
     client_order_id = request.query.get("client_order_id")
     if not client_order_id:
         raise invalid("client_order_id is required")
@@ -94,11 +98,13 @@ async def order_by_client_id(request: web.Request) -> web.Response:
 
 @routes.get("/v2/orders/{order_id}")
 async def order(request: web.Request) -> web.Response:
+    """One order by the venue's id."""
     return web.json_response(wire.order(request[ACCOUNT].order(request.match_info["order_id"])))
 
 
 @routes.patch("/v2/orders/{order_id}")
 async def replace(request: web.Request) -> web.Response:
+    """Replace an open order; the answer is the new one."""
     body = await json_object(request)
     change = OrderReplacement(
         quantity=amount(body, "qty"),
@@ -113,6 +119,7 @@ async def replace(request: web.Request) -> web.Response:
 
 @routes.delete("/v2/orders/{order_id}")
 async def cancel(request: web.Request) -> web.Response:
+    """Cancel an open order: 204, and its end comes by the stream."""
     account, order_id = request[ACCOUNT], request.match_info["order_id"]
     request[CLIENT_ORDER_ID] = account.order(order_id).client_order_id
     account.cancel(order_id)
@@ -121,16 +128,20 @@ async def cancel(request: web.Request) -> web.Response:
 
 @routes.get("/v2/positions")
 async def positions(request: web.Request) -> web.Response:
+    """Every position."""
     return web.json_response([wire.position(position) for position in request[ACCOUNT].positions()])
 
 
 @routes.get("/v2/positions/{symbol}")
 async def position(request: web.Request) -> web.Response:
+    """One position by symbol or asset id."""
     return web.json_response(wire.position(request[ACCOUNT].position(_symbol(request))))
 
 
 @routes.delete("/v2/positions")
 async def close_all(request: web.Request) -> web.Response:
+    """Close every position, orders cancelled first if asked; 207 with each one's own status."""
+
     def body(result: VenueOrder | VenueError) -> Mapping[str, Any]:
         return result.body if isinstance(result, VenueError) else wire.order(result)
 
@@ -141,6 +152,7 @@ async def close_all(request: web.Request) -> web.Response:
 
 @routes.delete("/v2/positions/{symbol}")
 async def close(request: web.Request) -> web.Response:
+    """Close a position, or a part of it by shares or per cent."""
     quantity, percentage = (_positive(request, name) for name in ("qty", "percentage"))
     if quantity is not None and percentage is not None:
         raise invalid("only one of qty or percentage is accepted")

@@ -55,6 +55,7 @@ def check_form(request: OrderRequest, asset: Asset, fractional_trading: bool) ->
 
 
 def is_fractional(request: OrderRequest) -> bool:
+    """Whether it asks for a part of a share, or for dollars."""
     return request.quantity is None or request.quantity != request.quantity.to_integral_value()
 
 

@@ -45,6 +45,7 @@ def session_from(at: datetime) -> Session:
 
 
 def phase_at(at: datetime) -> Phase:
+    """The phase of the trading day at a time."""
     session = session_on(trading_date(at))
     if session is None or not session.extended_open <= at < session.extended_close:
         return Phase.CLOSED

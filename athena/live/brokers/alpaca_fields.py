@@ -20,17 +20,20 @@ class Malformed(ValueError):
 
 
 def cut(raw: Any, length: int = 300) -> str:
+    """A value for a message, shortened."""
     text = repr(raw)
     return text if len(text) <= length else text[:length] + "..."
 
 
 def mapping(raw: Any, what: str) -> Raw:
+    """The row, if it is an object. Raises Malformed."""
     if not isinstance(raw, Mapping):
         raise Malformed(f"{what}: an object is expected, not {cut(raw)}")
     return raw
 
 
 def text(raw: Any, key: str) -> str:
+    """A field's text. Raises Malformed where it is missing or empty."""
     value = mapping(raw, key).get(key)
     if not isinstance(value, str) or not value:
         raise Malformed(f"{key} is {cut(value)}")
@@ -38,6 +41,7 @@ def text(raw: Any, key: str) -> str:
 
 
 def maybe_number(raw: Raw, key: str) -> Decimal | None:
+    """A field's exact number, None where there is none. Raises Malformed for anything that is no finite number."""
     value = raw.get(key)
     if value is None or value == "":
         return None
@@ -51,6 +55,7 @@ def maybe_number(raw: Raw, key: str) -> Decimal | None:
 
 
 def number(raw: Any, key: str) -> Decimal:
+    """As `maybe_number`, and Malformed where it is missing."""
     found = maybe_number(mapping(raw, key), key)
     if found is None:
         raise Malformed(f"{key} is missing")
@@ -58,6 +63,7 @@ def number(raw: Any, key: str) -> Decimal:
 
 
 def positive(raw: Any, key: str) -> Decimal:
+    """As `number`, and Malformed unless above zero."""
     found = number(raw, key)
     if not found > 0:
         raise Malformed(f"{key} is {found}, not positive")
@@ -65,6 +71,7 @@ def positive(raw: Any, key: str) -> Decimal:
 
 
 def maybe_time(raw: Raw, key: str) -> datetime | None:
+    """A field's time in UTC, None where there is none. Raises Malformed for no time, or one without a zone."""
     value = raw.get(key)
     if value is None or value == "":
         return None
@@ -79,6 +86,7 @@ def maybe_time(raw: Raw, key: str) -> datetime | None:
 
 
 def moment(raw: Any, key: str) -> datetime:
+    """As `maybe_time`, and Malformed where it is missing."""
     at = maybe_time(mapping(raw, key), key)
     if at is None:
         raise Malformed(f"{key} is missing")
@@ -86,6 +94,7 @@ def moment(raw: Any, key: str) -> datetime:
 
 
 def side(raw: Raw) -> Side:
+    """Buy or sell, an activity's `sell_short` included. Raises Malformed for another word."""
     said = str(raw.get("side") or "")
     for one in Side:
         if said == one or said.startswith(f"{one}_"):  # activities say sell_short
@@ -99,6 +108,7 @@ def restriction(raw: Raw, key: str) -> bool:
 
 
 def word(kind: type[E], said: Any, careful: E, field: str, doubts: Doubts) -> E:
+    """A word of a closed set; one nobody knows is read as the careful one, and said in `doubts`."""
     try:
         return kind(said)
     except ValueError:

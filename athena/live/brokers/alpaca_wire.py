@@ -58,6 +58,7 @@ def rows(source: str, raw: Any, parse: Callable[[Raw], T]) -> Rows[T]:
 
 
 def order(raw: Raw, doubts: Doubts | None = None) -> Order:
+    """An order as REST and the stream tell it; words that are not known go to `doubts`. Raises Malformed."""
     doubts = [] if doubts is None else doubts
     return Order(
         client_order_id=read.text(raw, "client_order_id"),
@@ -145,6 +146,7 @@ def execution_id(broker_order_id: str, cumulative: Decimal) -> str:
 
 
 def cash_flow(raw: Raw) -> CashFlow:
+    """A deposit, dividend, fee or another activity that moves cash. Raises Malformed."""
     day = raw.get("date")
     if day:
         try:
@@ -163,6 +165,7 @@ def cash_flow(raw: Raw) -> CashFlow:
 
 
 def account(raw: Raw, venue: str) -> Account:
+    """The account with its flags; only a plain false is taken for "not blocked". Raises Malformed."""
     read.mapping(raw, "account")
     return Account(
         account_number=read.text(raw, "account_number"),
@@ -183,6 +186,7 @@ def account(raw: Raw, venue: str) -> Account:
 
 
 def position(raw: Raw) -> Position:
+    """A position, short ones with negative shares. Raises Malformed."""
     quantity = read.number(raw, "qty")
     if raw.get("side") in {"long", "short"}:  # some versions sign the quantity of a short, some do not
         quantity = abs(quantity) if raw["side"] == "long" else -abs(quantity)
@@ -195,6 +199,7 @@ def position(raw: Raw) -> Position:
 
 
 def clock(raw: Raw, speed: float) -> Clock:
+    """The venue's clock; `speed` is the simulator's. Raises Malformed."""
     read.mapping(raw, "clock")
     is_open = raw.get("is_open")
     if not isinstance(is_open, bool):
@@ -204,6 +209,7 @@ def clock(raw: Raw, speed: float) -> Clock:
 
 
 def asset(raw: Raw) -> Asset:
+    """What may be done with a symbol; what is not said is no. Raises Malformed."""
     read.mapping(raw, "asset")
     return Asset(
         symbol=read.text(raw, "symbol"),
@@ -218,6 +224,7 @@ def asset(raw: Raw) -> Asset:
 
 
 def cancel_result(raw: Raw) -> CancelResult:
+    """One answer of a cancel of many. Raises Malformed."""
     read.mapping(raw, "cancel result")
     status = raw.get("status")
     body = raw.get("body")
@@ -235,10 +242,12 @@ def quote(symbol: str, raw: Raw) -> Quote | None:
 
 
 def trade(symbol: str, raw: Raw) -> Trade:
+    """A print. Raises Malformed."""
     return Trade(symbol, read.positive(raw, "p"), read.number(raw, "s"), read.moment(raw, "t"))
 
 
 def bar(symbol: str, raw: Raw) -> Bar:
+    """A bar; `at` is its begin. Raises Malformed."""
     return Bar(
         symbol=symbol,
         open=read.number(raw, "o"),
@@ -281,14 +290,17 @@ def timeframe(length: Timeframe) -> str:
 
 
 def rfc3339(at: datetime) -> str:
+    """A time as Alpaca takes it. Raises ValueError on a naive one."""
     if at.tzinfo is None:
         raise ValueError(f"{at} is a naive time; give it a time zone")
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def plain(value: Decimal) -> str:
+    """A Decimal in plain notation."""
     return format(value, "f")
 
 
 def unreadable(source: str, reasons: Iterable[str], raw: Any) -> tuple[Unreadable, ...]:
+    """One event for each reason why a row could not be read."""
     return tuple(Unreadable(source, reason, cut(raw)) for reason in reasons)
