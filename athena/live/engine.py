@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from athena.config import Settings
 from athena.core.portfolio import Portfolio
-from athena.live.amending import AMENDED, amend
 from athena.live.brokers.base import (
     Broker,
     OrderUpdated,
@@ -51,11 +50,12 @@ from athena.live.execution_guard import ExecutionGuard
 from athena.live.kept_quotes import QuoteKeeper
 from athena.live.market_data import MarketData
 from athena.live.order_book import News, OrderBook, Tracked
+from athena.live.order_news import take_answer, take_cancel_answer, take_resolved, take_update
 from athena.live.reconciler import Reconciler
 from athena.live.strategies.base import Strategy
 from athena.live.venue_clock import FollowedClock, Now, Session
 from athena.live.verdict import Approved, Verdict
-from athena.model import Clock, Fill, Order, OrderIntent, OrderStatus, Origin, Quote
+from athena.model import Clock, Fill, OrderIntent, OrderStatus, Origin, Quote
 
 if TYPE_CHECKING:
     from athena.journal.journal import Journal
@@ -115,17 +115,17 @@ class Engine:
                 self.market.on_trade(trade)
                 self.guard.on_trade(trade)
             case OrderUpdated(order, word, fill, at):
-                self._on_update(order, word, fill, at)
+                take_update(self, order, word, fill, at)
             case Tick(monotonic):
                 self.duties.tick(monotonic)
             case ClockRead(reading, asked, answered):
                 self._on_clock(reading, asked, answered)
             case SubmissionAnswered():
-                self._on_answer(event)
+                take_answer(self, event)
             case CancelAnswered():
-                self._on_cancel_answer(event)
+                take_cancel_answer(self, event)
             case OrderResolved():
-                self._on_resolved(event)
+                take_resolved(self, event)
             case ExitRequested(intent):
                 self._decide(intent)
             case CommandRequested():
@@ -179,17 +179,6 @@ class Engine:
 
     # ----------------------------------------------------------------------------------------------- orders, truth back
 
-    def _on_update(self, order: Order, word: str, fill: Fill | None, at: datetime) -> None:
-        if word in AMENDED:
-            for item in amend(self, order):
-                self.journal.append("note", {"text": f"{word}: {item.evidence}; {item.action}"}, at)
-            self.emit(Reconcile(f"{word} of {order.symbol}", 0.2))
-            return
-        if fill is not None:
-            self.reconciler.untold.pop(fill.execution_id, None)
-        nbbo = self.market.nbbo_before(fill.symbol, fill.at) if fill else None
-        self.follow_up(self.book.take(order, fill, "stream", at, nbbo), nbbo)
-
     def follow_up(self, news: News, nbbo: Quote | None = None) -> None:
         """What follows from news that is journaled already."""
         if (fill := news.fill) is not None:
@@ -206,32 +195,6 @@ class Engine:
             for strategy in self.strategies:
                 if strategy.name == news.strategy:
                     strategy.on_fill(fill)
-
-    def _on_answer(self, answer: SubmissionAnswered) -> None:
-        tracked = self.book.get(answer.client_order_id)
-        if tracked is not None and answer.status is OrderStatus.REJECTED:
-            self.deciders.rejected(tracked.strategy, tracked.symbol, self.duties.monotonic)
-        elif tracked is not None and answer.order is not None:
-            self.deciders.accepted(tracked.strategy, tracked.symbol)
-        if answer.order is not None:
-            self.follow_up(self.book.take(answer.order, None, "answer", answer.order.updated_at or self.clock.now()))
-        elif answer.status is not None:
-            self.conclude(answer.client_order_id, answer.status, answer.error)
-            if answer.status is OrderStatus.REJECTED:
-                self.duties.look_soon(f"rejected: {answer.error}")  # buying power, a blocked account: learn it
-            if answer.status is OrderStatus.UNKNOWN:
-                self.resolve(self.book.get(answer.client_order_id))
-
-    def _on_resolved(self, event: OrderResolved) -> None:
-        tracked = self.book.get(event.client_order_id)
-        if tracked is not None:
-            tracked.resolving = False
-        if event.order is not None:
-            self.follow_up(self.book.take(event.order, None, "lookup", event.order.updated_at or self.clock.now()))
-            if event.order.filled_quantity:
-                self.emit(Reconcile("an unanswered order was found filled"))
-        elif not event.unresolved and tracked is not None:
-            self.conclude(event.client_order_id, OrderStatus.NOT_SENT, "the venue has no order of this id")
 
     def conclude(self, client_order_id: str, status: OrderStatus, error: str) -> None:
         """Journal what we concluded of an order ourselves, and let the guard know."""
@@ -258,15 +221,6 @@ class Engine:
         tracked = self.book.get(client_order_id)
         if tracked is not None and tracked.cancel_wanted and tracked.cancel_asked is None:
             self.cancel(tracked, self.duties.monotonic)
-
-    def _on_cancel_answer(self, answer: CancelAnswered) -> None:
-        tracked = self.book.get(answer.client_order_id)
-        if tracked is None or (answer.result is not None and answer.result.accepted):
-            return
-        if answer.result is None:
-            tracked.cancel_asked = None  # not asked: the next tick asks again
-        else:  # gone or final at the venue: learn what it became
-            self.emit(Reconcile(f"cancel refused: {answer.result.message}"[:200], 0.2))
 
     # --------------------------------------------------------------------------------------------------------- the rest
 
@@ -316,14 +270,6 @@ class Engine:
         self.deciders.holdings.trade(fill.strategy, fill.symbol, fill.signed_quantity, fill.price)
         book = self.guard.gate.book
         book.take(book.of(fill.symbol), fill.signed_quantity, fill.price)
-
-    def own_fills(self, fill: Fill, source: str) -> bool:
-        """Take in an execution that reconciliation found; True when it was new."""
-        news = self.book.take_fill(fill, source)
-        self.follow_up(news)
-        if news.fill is not None and not self.book.knows(news.fill.client_order_id):
-            self.reconciler.unlearned.add(news.fill.client_order_id)
-        return news.fill is not None
 
     def _crashed(self, what: str, error: BaseException) -> None:
         """Halt trading once per failing part while its halt stands; the traceback goes to the log."""

@@ -21,6 +21,7 @@ from athena.live import reconciliation as compare
 from athena.live.amending import amend
 from athena.live.events import Reconcile, ReconciliationDone, Resolve
 from athena.live.order_book import EXTERNAL
+from athena.live.order_news import take_execution
 from athena.live.reconciliation import (
     ACCOUNT,
     PERSISTS,
@@ -147,7 +148,7 @@ class Reconciler:
         fills = 0
         speed = getattr(engine.clock, "speed", 1.0)
         for fill in look.fills:
-            if not engine.own_fills(fill, "reconciliation"):
+            if not take_execution(engine, fill, "reconciliation"):
                 continue
             fills += 1
             age = (now - fill.at).total_seconds() / speed
