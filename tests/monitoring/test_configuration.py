@@ -121,6 +121,7 @@ def page(settings):
     with Journal.open(settings.journal_path, "test") as journal:
         guard = {"pnl": "1.00", "max_gross_exposure_dollars": "5"}
         journal.heartbeat("engine", {"state": "running", "guard": guard, "market_data_age_seconds": 1.0})
+        journal.heartbeat("alerts", {"problem": ""})
         journal.heartbeat("broker", {"state": "connected", "name": "alpaca", "clock_skew_seconds": 0.0})
         for number in range(3):
             journal.append("fill", {
