@@ -11,11 +11,13 @@ from athena.core.alerts import Alert
 from athena.ops.alert_rules import folder
 
 NAMED_MAX = 20
+_ABOUT = ("rule", "failed", "service", "channel")  # what tells alerts of one name apart, where it is no symbol
 
 
 def names(group: Sequence[Alert]) -> str:
-    """The alerts by name and symbol, those beyond NAMED_MAX counted."""
-    told = [f"{a.name} ({a.symbol})" if a.symbol else a.name for a in group]
+    """The alerts by name and what they are about, those beyond NAMED_MAX counted."""
+    about = [a.symbol or next((a.labels[label] for label in _ABOUT if label in a.labels), "") for a in group]
+    told = [f"{a.name} ({what})" if what else a.name for a, what in zip(group, about, strict=True)]
     drill = "DRILL " if group[0].drill else ""
     more = f" and {len(told) - NAMED_MAX} more" if len(told) > NAMED_MAX else ""
     return f"{drill}{', '.join(told[:NAMED_MAX])}{more}"

@@ -261,7 +261,7 @@ def test_critical_alerts_come_first_and_each_playbook_has_its_run(live):
     work(live, runs)
     assert [name for name, _, _ in runs.asked] == ["crash_recovery", "guard_review"]
     assert [title for _, title, _ in messages(journal)] == [
-        "STOP: EngineDown", "STOP: GuardViolation, GuardViolation"
+        "STOP: EngineDown", "STOP: GuardViolation (A), GuardViolation (B)"
     ]  # fmt: skip
 
 
