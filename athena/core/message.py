@@ -42,9 +42,14 @@ class Message:
         return cls(row["notification_id"], row["severity"], *texts, repeat=repeat)
 
 
+def writable(text: str) -> str:
+    """The text with question marks for what is no character: bytes of another encoding, from a command line."""
+    return text.encode(errors="replace").decode()
+
+
 def one_line(text: str, limit: int = 200) -> str:
     """The text without line breaks and control characters, cut with an ellipsis."""
-    flat = " ".join(re.sub(r"[\x00-\x1f\x7f\u2028\u2029]+", " ", text).split())
+    flat = " ".join(re.sub(r"[\x00-\x1f\x7f\u2028\u2029]+", " ", writable(text)).split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 

@@ -22,7 +22,7 @@ from athena.config_tables import SEVERITIES, addresses
 from athena.core import channels, outbox
 from athena.core.channels import Fate, Outcome
 from athena.core.delivery import Courier, Delivered, past_the_journal
-from athena.core.message import Message, one_line
+from athena.core.message import Message, one_line, writable
 from athena.errors import JournalError, NotificationError, SettingsError, did_you_mean
 from athena.journal.journal import Journal, Transaction
 
@@ -93,6 +93,7 @@ def notify(
     environment = os.environ if environment is None else environment
     if run is not None:
         body, page, mail = "\n\n".join(filter(None, (_verdict(run), body))), page or run.html, mail or run.email
+    body = writable(body)
     body = body if len(body) <= BODY_MAX else body[: BODY_MAX - 1] + "…"
     files = {name: str(Path(path).resolve()) if path else "" for name, path in (("page", page), ("mail", mail))}
     chosen = settings.notifications.channels(severity)
@@ -150,7 +151,7 @@ def send_email(to: str | list[str], subject: str, body: str, *, settings: Settin
     mail = EmailMessage()
     mail["Subject"], mail["From"] = one_line(subject), settings.notifications.email_from
     mail["To"], mail["Date"] = ", ".join(recipients), datetime.now(UTC)
-    mail.set_content(body)
+    mail.set_content(writable(body))
     outcome = channels.send_mail(mail, settings.notifications, os.environ.get(channels.PASSWORD_VARIABLE, ""))
     return _or_raise(outcome)
 

@@ -21,6 +21,7 @@ from athena.core.delivery import Courier
 from athena.core.message import Message
 from athena.core.notifications import notify, send_email
 from athena.errors import NotificationError, SettingsError
+from athena.journal import Journal
 from tests.support.receivers import MailBox
 
 PLAYBOOK = """
@@ -228,3 +229,15 @@ def test_an_address_that_mail_servers_do_not_take_is_refused(settings):
     for wrong in ("jürgen@company.com", "a@b@c.com", "a <a@b.com>", "@x", "a b@x"):
         with pytest.raises(SettingsError, match="which is no mail address"):
             send_email(wrong, "s", "b", settings=settings)
+
+
+def test_bytes_that_are_no_text_keep_no_message_back(settings, box, slack):
+    """A script's Latin-1 output, as a command line hands it over, is told with question marks and not refused."""
+    body = b"Kurs f\xe4llt".decode(errors="surrogateescape")
+    environment = {"SLACK_WEBHOOK_URL": slack.url}
+    with Journal.open(settings.journal_path, "test") as journal:
+        notify(settings, severity="critical", title=body, body=body, journal=journal, environment=environment)
+        assert {one.status for one in Courier(settings, journal, environment).deliver()} == {"sent"}
+    assert "Kurs f?llt\nKurs f?llt" in slack.texts[0]
+    send_email("a@company.com", body, body, settings=settings)
+    assert len(box.mails) == 2
