@@ -30,9 +30,13 @@ _COLUMNS = (
     " FROM deliveries d JOIN notifications n ON n.id = d.notification_id"
 )
 _DUE = (
-    f"SELECT {_COLUMNS} WHERE d.channel = ?"
+    f"SELECT {_COLUMNS} WHERE d.channel = ? AND d.finished_at IS NULL"  # as the index of a channel has it
     " AND ((d.status = 'queued' AND d.next_at <= ?) OR (d.status = 'sending' AND d.lease_until <= ?))"
     f" AND (? OR n.severity = 'critical') ORDER BY {_RANK}, n.sequence, d.id LIMIT 1"
+)
+_PAUSED = (  # two searches of one index instead of a walk over everything ever sent
+    "SELECT MAX(pause_until) AS until FROM (SELECT pause_until FROM deliveries WHERE channel = ? AND finished_at IS NULL"
+    " UNION ALL SELECT pause_until FROM deliveries WHERE channel = ? AND finished_at > ?) AS open"
 )
 IN_DOUBT = "it may have arrived twice already, or not at all: look in the channel, then athena notifications retry ID"
 
@@ -69,18 +73,19 @@ def channels_due(journal: Journal, now: datetime) -> list[str]:
     """The channels with something to send at this moment."""
     at = to_text(now)
     rows = journal.query(
-        "SELECT DISTINCT channel FROM deliveries WHERE (status = 'queued' AND next_at <= ?)"
-        " OR (status = 'sending' AND lease_until <= ?) ORDER BY channel",
+        "SELECT channel FROM deliveries WHERE status <> 'sent' AND status IN ('queued', 'sending')"
+        " AND ((status = 'queued' AND next_at <= ?) OR (status = 'sending' AND lease_until <= ?))",
         (at, at),
     )
-    return [row["channel"] for row in rows]
+    return sorted({row["channel"] for row in rows})
 
 
 def claim(journal: Journal, channel: str, now: datetime, *, lease_seconds: float, per_minute: int) -> Claim | None:
     """The most urgent delivery of a channel, now ours; None where none is due, or the channel is to rest."""
     at, token = to_text(now), secrets.token_hex(8)
     with journal.transaction() as tx:
-        paused = tx.one("SELECT MAX(pause_until) AS until FROM deliveries WHERE channel = ?", (channel,))
+        ended = to_text(now - timedelta(seconds=PAUSE_SECONDS_MAX))  # a pause is never longer
+        paused = tx.one(_PAUSED, (channel, channel, ended))
         if paused is not None and paused["until"] is not None and paused["until"] > at:
             return None
         since = to_text(now - timedelta(seconds=THROTTLE_SECONDS))
@@ -155,10 +160,11 @@ class OutboxState:
 def state(journal: Journal) -> OutboxState:
     """The outbox in four figures, for health-check and metrics."""
     row = journal.one(
-        "SELECT COUNT(*) AS n, MIN(queued_at) AS oldest FROM deliveries WHERE status IN ('queued', 'sending')"
+        "SELECT COUNT(*) AS n, MIN(queued_at) AS oldest FROM deliveries"
+        " WHERE status <> 'sent' AND status IN ('queued', 'sending')"
     )
-    dead = journal.one("SELECT COUNT(*) AS n FROM deliveries WHERE status = 'dead'")
-    error = journal.one("SELECT error FROM deliveries WHERE status IN ('queued', 'dead') AND error IS NOT NULL LIMIT 1")
+    dead = journal.one("SELECT COUNT(*) AS n FROM deliveries WHERE status <> 'sent' AND status = 'dead'")
+    error = journal.one("SELECT error FROM deliveries WHERE status <> 'sent' AND error IS NOT NULL LIMIT 1")
     oldest = row["oldest"] if row else None
     return OutboxState(
         row["n"] if row else 0,

@@ -114,11 +114,11 @@ notifications = _table(
     *_text("at!", "severity!", "title!", "body!", "dedup_key", "source!", "page", "mail"),
     Index("notifications_dedup", "dedup_key"), clustered=True,
 )  # fmt: skip
-_due = text("status IN ('queued', 'sending')")
+_unsent = text("status <> 'sent'")
 deliveries = _table(
     "deliveries", _key("id"), *_text("notification_id!", "channel!", "status!", "queued_at!", "next_at!"),
     _number("attempts"), _number("unsure"), *_text("claim", "lease_until", "pause_until", "error", "finished_at"),
-    Index("deliveries_due", "next_at", sqlite_where=_due, postgresql_where=_due),
+    Index("deliveries_unsent", "status", sqlite_where=_unsent, postgresql_where=_unsent),
     Index("deliveries_channel", "channel", "finished_at"), clustered=True,
 )  # fmt: skip
 schedule_runs = _table(
