@@ -10,6 +10,7 @@ import hmac
 import logging
 import os
 import secrets
+import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -81,8 +82,14 @@ def token_of(settings: Settings) -> str:
     path = token_path(settings)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with suppress(FileExistsError), open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(32))
+        if not path.exists():
+            with tempfile.NamedTemporaryFile(
+                "w", dir=path.parent
+            ) as draft:  # its owner's alone, named once it is whole
+                draft.write(secrets.token_urlsafe(32))
+                draft.flush()
+                with suppress(FileExistsError):
+                    os.link(draft.name, path)
         token = path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise SettingsError(f"{path} cannot be used: {error.strerror}.", "Mend its rights.") from None

@@ -123,6 +123,8 @@ def page(settings):
         journal.heartbeat("engine", {"state": "running", "guard": guard, "market_data_age_seconds": 1.0})
         journal.heartbeat("alerts", {"problem": ""})
         journal.heartbeat("broker", {"state": "connected", "name": "alpaca", "clock_skew_seconds": 0.0})
+        for service in ("alerts", "schedule", "courier"):
+            journal.heartbeat(service, {"problem": ""})
         for number in range(3):
             journal.append("fill", {
                 "execution_id": str(number), "client_order_id": "c", "broker_order_id": "b", "strategy": "s",
