@@ -35,7 +35,8 @@ _DUE = (
     f" AND (? OR n.severity = 'critical') ORDER BY {_RANK}, n.sequence, d.id LIMIT 1"
 )
 _PAUSED = (  # two searches of one index instead of a walk over everything ever sent
-    "SELECT MAX(pause_until) AS until FROM (SELECT pause_until FROM deliveries WHERE channel = ? AND finished_at IS NULL"
+    "SELECT MAX(pause_until) AS until FROM ("
+    "SELECT pause_until FROM deliveries WHERE channel = ? AND finished_at IS NULL"
     " UNION ALL SELECT pause_until FROM deliveries WHERE channel = ? AND finished_at > ?) AS open"
 )
 IN_DOUBT = "it may have arrived twice already, or not at all: look in the channel, then athena notifications retry ID"
