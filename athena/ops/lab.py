@@ -122,6 +122,7 @@ def _options(port: int, page: str, *, browser: bool) -> list[str]:
         f"--LabApp.extra_labextensions_path={_PARTS}",  # this tree's own, whatever was installed before
         "--LabApp.extension_manager=readonly",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.news_url=None",  # nothing is fetched, and no question covers the page
         f"--ServerApp.open_browser={browser}", *(["--allow-root"] if os.getuid() == 0 else []),
     ]  # fmt: skip
 
