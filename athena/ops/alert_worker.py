@@ -170,6 +170,8 @@ class AlertWorker:
             nonlocal done
             self._paged(group, run, made)
             done = True
+            if spare is not None:
+                self._keep_spare()  # the next alert may come while pictures are drawn
             return not _most_urgent(unfinished_alerts(self._journal))
 
         try:
