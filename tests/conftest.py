@@ -7,3 +7,18 @@ for name in list(os.environ):
     if personal and name != "ATHENA_SPEC_DIR":
         del os.environ[name]
 os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
+
+# The long files first, those that wait beside those that compute: otherwise one worker ends long before the other.
+_FIRST = (
+    "monitoring/test_end_to_end", "playbooks/test_notebooks_rendered", "widgets/test_control_room",
+    "recovery_engine/test_kills", "recovery_engine/test_faults", "playbooks/test_nbmake", "engine/test_processes",
+    "recovery_engine/test_disconnect", "playbooks/test_runner", "recovery_engine/test_simulation", "system/test_halt",
+    "guard/test_processes", "recovery/test_commands", "playbooks/test_report", "ops/test_exporter", "system/test_demo",
+    "playbooks/test_notebooks", "widgets/test_with_engine", "widgets/test_lab_command", "monitoring/test_monitor",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """Order whole files; within one, tests stay as they are written."""
+    rank = {f"tests/{name}.py": number for number, name in enumerate(_FIRST)}
+    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(_FIRST)))

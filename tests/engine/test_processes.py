@@ -44,7 +44,6 @@ def venue_positions(live):
     return {position["symbol"]: Decimal(position["qty"]) for position in found}
 
 
-@pytest.mark.timeout(180)
 def test_killed_at_random_no_order_is_sent_twice_none_is_forgotten_and_positions_agree(live):
     """Ten SIGKILLs in mid-session: every start is halted until resumed, and the books end equal to the venue's."""
     chance = random.Random(20200309)

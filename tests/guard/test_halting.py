@@ -343,28 +343,29 @@ def test_a_halt_under_a_mistyped_home_says_that_nothing_lives_there(
 
 
 HALT = """
-import sys, time
+import sys
 from athena.config import Settings
 from athena.live.execution_guard import ExecutionGuard
 guard = ExecutionGuard.get_instance(Settings.load(lenient=True))
 guard.flag.halt()
-print(time.process_time(), flush=True)
+early = set(sys.modules)
 guard.halt("from the command line")
-heavy = {"pandas", "numpy", "alpaca", "plotly", "sqlalchemy", "aiohttp", "rich", "asyncio"} & set(sys.modules)
-assert not heavy, heavy
+heavy = {"pandas", "numpy", "alpaca", "plotly", "sqlalchemy", "aiohttp", "rich", "asyncio"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+wasted = heavy | {"sqlite3", "logging", "socket", "subprocess", "email", "http", "argparse"}
+assert not wasted & early, wasted & early
+print(sum(name.startswith("athena") for name in early))
 """
 
 
-def test_flag_is_set_within_100_ms_of_process_start(engine: ExecutionGuard, settings: Settings) -> None:
-    """A new process has the flag set within 100 ms of its own time (compiled, best of three)."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment |= {"ATHENA_HOME": str(settings.home)}
-    took = []
-    for _ in range(3):
-        command = [sys.executable, "-c", HALT]
-        done = subprocess.run(
-            command, env=environment, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, timeout=30, check=True
-        )
-        took.append(float(done.stdout))
+def test_flag_is_set_before_anything_slow_is_imported(engine: ExecutionGuard, settings: Settings) -> None:
+    """A new process sets the flag with a score of Athena's modules: no database, network or table before it.
+
+    How long that takes, `make bench ARGS=guard` tells.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", HALT], env=os.environ | {"ATHENA_HOME": str(settings.home)},
+        cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, timeout=60, check=True,
+    )  # fmt: skip
     assert not engine.flag.allows()
-    assert min(took) < 0.1, took
+    assert int(done.stdout) <= 20

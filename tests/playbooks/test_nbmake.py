@@ -24,6 +24,6 @@ def test_every_notebook_runs_with_its_defaults_where_there_is_no_live_system(tmp
         "--nbmake",
         str(NOTEBOOKS),
     ]
-    result = subprocess.run(command, env=kept | nowhere, capture_output=True, text=True, timeout=170, cwd=tmp_path)
+    result = subprocess.run(command, env=kept | nowhere, capture_output=True, text=True, timeout=280, cwd=tmp_path)
     assert result.returncode == 0, result.stdout[-3000:]
     assert f"{len(list(NOTEBOOKS.glob('*.ipynb')))} passed" in result.stdout

@@ -308,7 +308,8 @@ def test_units_are_valid_and_fire_at_new_yorks_times(tmp_path):
         ["systemd-analyze", "verify", "--user", "--man=no", *units], capture_output=True, text=True, check=False,
         env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+    # It reads the machine's other units too; what it says of those is theirs.
+    assert (done.returncode, [line for line in done.stderr.splitlines() if "athena" in line]) == (0, [])
     spec = next(line for line in text.splitlines() if "16:00:00" in line).partition("=")[2]
     told = subprocess.run(["systemd-analyze", "calendar", spec], capture_output=True, text=True, check=True).stdout
     assert "America/New_York" in told

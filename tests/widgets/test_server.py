@@ -263,9 +263,8 @@ def test_with_the_engine_dead(live, engine, page):
     assert first["halted"] is True
     assert proof["cancels"]["open_before"] == 0 or "MAY BE OPEN AT THE VENUE" in proof["text"]
     assert halted(live.settings)
-    status = page.ask("status")[1]
-    assert status["mode"] == "halted"
-    assert not status["engine"]["running"]
+    assert page.ask("status")[1]["mode"] == "halted"
+    wait_for(lambda: not page.ask("status")[1]["engine"]["running"], "the engine's death to be said", 6)
 
 
 def test_with_the_journal_locked(live, page):

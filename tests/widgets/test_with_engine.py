@@ -53,7 +53,7 @@ def test_a_morning_of_clicks(desk, room):
     resume.reason.value, resume.typed.value = "reconciled, market open", resume.plan.phrase
     resume.go.click()
     ended(resume)
-    assert ask(desk, "test_order", symbol="AAPL", side="buy").ok
+    wait_for(lambda: ask(desk, "test_order", symbol="AAPL", side="buy").ok, "no sell of the strategy's in the way")
     assert ask(desk, "test_order", **RESTING).ok
     orders = room.open("Positions & orders")
     wait_for(lambda: any(row["id"] == "AAPL" for row in orders.positions.rows), "the position")
