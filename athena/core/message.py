@@ -54,6 +54,7 @@ def one_line(text: str, limit: int = 200) -> str:
 
 
 def subject(message: Message, settings: Settings) -> str:
+    """The subject of a mail: how grave, what, and of which live system."""
     return f"{_HEADS[message.severity].split(' ', 1)[1]}: {message.title} [{settings.account_name}]"
 
 

@@ -21,7 +21,7 @@ from athena.core import schedule
 from athena.core.notifications import notify
 from athena.core.schedule import Due
 from athena.core.trading_days import TradingDays
-from athena.errors import AthenaError, BrokerError
+from athena.errors import AthenaError, BrokerError, SettingsError
 from athena.journal.event import Event
 from athena.journal.journal import RARE, Journal, Transaction
 from athena.live.venue_clock import FollowedClock
@@ -157,7 +157,7 @@ class Scheduler:
             self._tell(missed[-1].due, "warning", f"Scheduled runs were missed: {names}", body)
 
     def _held(self, due: Due, calendar: Calendar) -> list[Ran]:
-        """Calendars that disagree about today stop its runs; it is said once, and asked again."""
+        """Calendars that disagree about today, or cannot be read, stop its runs; it is said once, and asked again."""
         if due.id in self._told_held:
             return []
         self._told_held.add(due.id)
@@ -175,8 +175,11 @@ class Scheduler:
         if self._checked is None and before is not None and before.payload["agrees"]:
             found = Calendar(True, "")
         else:
-            self.days = TradingDays.load(self._settings)  # an operator may have mended the file
-            found = self._check(self.days, today)
+            try:
+                self.days = TradingDays.load(self._settings)  # an operator may have mended the file, or broken it
+                found = self._check(self.days, today)
+            except SettingsError as error:
+                found = Calendar(False, error.message, today=True)
             self._record(today, found, before)
         self._checked = (today, at, found)
         return found
@@ -190,7 +193,7 @@ class Scheduler:
             body = f"{found.detail}\n{held} Correct {self._settings.home}/calendar.toml, or wait for the broker."
             severity = "critical" if found.today else "warning"
             key = f"calendar {today} {found.detail}"
-            self._notify(severity, "The broker's trading days are not the exchange calendar's", body, key)
+            self._notify(severity, "The trading calendar is in doubt", body, key)
 
     def _tell(self, due: Due, severity: str, title: str, body: str) -> None:
         self._notify(severity, title, body, f"schedule {due.id} {title}")

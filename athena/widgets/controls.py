@@ -113,6 +113,7 @@ def row(*children: Any) -> Any:
 
 
 def column(*children: Any) -> Any:
+    """Controls below each other."""
     made = widgets.VBox(list(children))
     made.layout.overflow = "visible"
     return made

@@ -252,6 +252,22 @@ def test_calendars_that_disagree_about_today_hold_its_runs(desk):
     assert desk.ran == ["pre_market 2026-11-25"]
 
 
+def test_a_calendar_file_broken_overnight_holds_the_day_and_is_told(desk):
+    """A typo in calendar.toml: a critical message names it, nothing runs on a guess; mended, what makes sense is run."""
+    scheduler, file = desk.scheduler(), desk.settings.home / "calendar.toml"
+    file.write_text('[closd]\n2026-12-31 = "typo"\n')
+    desk.now = at("2026-11-25 08:00")
+    assert [one.status for one in scheduler.tick()] == ["held"]
+    row = desk.journal.one("SELECT severity, body FROM notifications")
+    assert row["severity"] == "critical"
+    assert "closd" in row["body"]
+    assert desk.ran == []
+    file.unlink()
+    desk.ahead = timedelta(minutes=11)
+    scheduler.tick()
+    assert desk.ran == ["pre_market 2026-11-25"]
+
+
 def test_a_coming_disagreement_is_told_and_holds_nothing_today(desk):
     """A difference about another day, or a broker that does not answer, is said; today's runs are made."""
     desk.now = at("2026-11-25 08:00")
