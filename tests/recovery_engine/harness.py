@@ -7,6 +7,7 @@ positions and cash equal the venue's to the cent, and every halt an operator set
 import json
 import multiprocessing
 import random
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -56,6 +57,7 @@ RANDOM = "at random"
 
 _processes = multiprocessing.get_context("forkserver")  # imports are paid once; each engine is a process of its own
 _processes.set_forkserver_preload(["tests.recovery_engine.crashing", "pandas", "athena.live.brokers.alpaca_sockets"])
+_starting = threading.Lock()
 
 
 @dataclass
@@ -131,7 +133,9 @@ class Trials(Desk):
         mine, its = _processes.Pipe(duplex=False)
         arguments = (self.home, self.url, point, passings, self.chance.randrange(1 << 30), its)
         process = _processes.Process(target=engine_process, args=arguments)
-        process.start()
+        with _starting:  # a start polls all children; the end of another thread's, read by both, would be told wrong
+            process.start()
+            multiprocessing.process._children.discard(process)
         its.close()
         self.process = process
         return process, mine
