@@ -253,7 +253,7 @@ def test_calendars_that_disagree_about_today_hold_its_runs(desk):
 
 
 def test_a_calendar_file_broken_overnight_holds_the_day_and_is_told(desk):
-    """A typo in calendar.toml: a critical message names it, nothing runs on a guess; mended, what makes sense is run."""
+    """A typo in calendar.toml: a critical message names it, nothing runs on a guess; mended, the rest is run."""
     scheduler, file = desk.scheduler(), desk.settings.home / "calendar.toml"
     file.write_text('[closd]\n2026-12-31 = "typo"\n')
     desk.now = at("2026-11-25 08:00")
