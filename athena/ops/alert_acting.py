@@ -11,21 +11,19 @@ from athena.ops.alert_rules import symbol_of
 
 
 def act(settings: Settings, alert: Alert) -> str:
-    """Halt what the alert's rule says, unless it is halted already; what came of it, in words. Never raises."""
+    """Halt what the alert's rule says, unless its own halt stands; what came of it, in words. Never raises."""
     symbol = symbol_of(alert.labels) if alert.action == "halt_symbol" else ""
     what = symbol or "all trading"
     if alert.drill:
         return f"drill: would have halted {what}"
     guard = ExecutionGuard.get_instance(settings)
-    scope = Scope.SYMBOL if symbol else Scope.GLOBAL
+    scope, owner = Scope.SYMBOL if symbol else Scope.GLOBAL, f"alert {alert.name}"
     try:
-        for halt in guard.halts():
-            everything = halt.scope is Scope.GLOBAL
-            if halt.mode is Mode.HALTED and (everything or (symbol and (halt.scope, halt.target) == (scope, symbol))):
-                return f"{what} was halted already, by {halt.owner}"
-        made = guard.halt(
-            f"alert {alert.name}: {alert.summary}", scope=scope, target=symbol, owner=f"alert {alert.name}"
-        )
+        # Another's halt is no reason to leave it: it may expire, or be lifted by what set it.
+        wanted = (scope, symbol, Mode.HALTED, owner)
+        if any((halt.scope, halt.target, halt.mode, halt.owner) == wanted for halt in guard.halts()):
+            return f"{what} is halted by this alert already"
+        made = guard.halt(f"{owner}: {alert.summary}", scope=scope, target=symbol, owner=owner)
     except AthenaError as error:
         return f"{what} could NOT be halted: {error.message}"
     return f"halted {what}, journal row {made.id}"

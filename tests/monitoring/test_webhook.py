@@ -21,7 +21,7 @@ from athena.errors import JournalError, PlaybookError
 from athena.journal.journal import Journal
 from athena.live.execution_guard import ExecutionGuard
 from athena.live.loopback import CONNECTIONS_MAX, Page
-from athena.model import Scope
+from athena.model import Origin, Scope
 from athena.ops.alert_payload import ALERTS_MAX, SIZE_MAX, NotAPayload, read
 from athena.ops.alert_server import AlertServer, persist, token_of, token_path
 from athena.ops.alert_worker import AlertWorker
@@ -294,11 +294,25 @@ def test_a_halt_comes_before_the_page_is_stricter_only_and_never_for_a_drill(liv
     persist(journal, read(body(alert("SymbolSlippage", status="resolved", **asked))))
     work(live, Runs(made))
     assert guard.halts() == (halt,)
-    assert recent_alerts(journal)[0].acted == "AAPL was halted already, by alert SymbolSlippage"
+    assert recent_alerts(journal)[0].acted == "AAPL is halted by this alert already"
 
     persist(journal, read(body(alert("LossLimitReached", playbook="trading_halt", action="halt"))))
     work(live, Runs(made))
     assert {h.scope for h in guard.halts()} == {Scope.SYMBOL, Scope.GLOBAL}
+
+
+def test_anothers_halt_does_not_stand_in_for_an_alerts(live):
+    """A halt that expires, or that is lifted by what set it, leaves the alert's own standing."""
+    made, journal = live
+    guard = ExecutionGuard.get_instance(made)
+    guard.halt("lunch", expires_at=datetime.now(UTC) + timedelta(minutes=5))
+    guard.halt("the venue is gone", origin=Origin.CONNECTIVITY)
+    persist(journal, read(body(alert("LossLimitReached", playbook="trading_halt", action="halt"))))
+    work(live, Runs(made))
+    guard.lift(Origin.CONNECTIVITY, "it is back")
+    owners = [halt.owner for halt in guard.halts() if halt.expires_at is None]
+    assert owners == ["alert LossLimitReached"]
+    assert not guard.flag.allows()
 
 
 def test_a_halt_does_not_wait_for_another_alerts_playbook(live):
