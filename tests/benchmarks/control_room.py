@@ -15,31 +15,15 @@ from athena.journal.journal import Journal
 from athena.journal.migrate import create
 from athena.live.guard_flag import GuardFlag
 from athena.model import Quote
-from athena.widgets.reading import Reader
 from athena.widgets.room import ControlRoom
 from tests.benchmarks.rows import Row
+from tests.support.counting import Counting
 
 SYMBOLS = [f"S{number:03}" for number in range(100)]
 ORDERS, HOURS = 2_000, 8
 LOOKS = HOURS * 3600
 AT = datetime(2020, 3, 9, 15, tzinfo=UTC)
 PRICE = Decimal("100.00")
-
-
-class Counting(Reader):
-    """A reader that counts the statements its connection runs."""
-
-    statements = 0
-
-    def _open(self):
-        journal = super()._open()
-        if journal is not getattr(self, "_counted", None):
-            self._counted = journal
-            journal._connection.set_trace_callback(self._count)
-        return journal
-
-    def _count(self, _):
-        self.statements += 1
 
 
 def rows():

@@ -16,27 +16,7 @@ from athena.widgets.source import Jobs, Source
 from tests.engine.processes import wait_for
 from tests.guard.conftest import NOON, make_journal, settings_in
 from tests.playbooks.situations import age, beat
-
-
-class Counting(Reader):
-    """A reader that counts the statements of each look."""
-
-    statements = 0
-
-    def _open(self):
-        journal = super()._open()
-        if journal is not getattr(self, "_counted", None):
-            self._counted = journal
-            journal._connection.set_trace_callback(self._count)
-        return journal
-
-    def _count(self, _):
-        self.statements += 1
-
-    def cost(self):
-        self.statements = 0
-        found = self.read()
-        return self.statements, found
+from tests.support.counting import Counting
 
 
 @pytest.fixture
