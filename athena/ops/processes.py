@@ -10,9 +10,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import Any
 
 from athena.errors import AthenaError
 
@@ -28,12 +29,14 @@ class Processes:
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.folder = folder
         self.environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._children: dict[str, subprocess.Popen[Any]] = {}
+        self._starting = self._interrupted = False
 
     def __enter__(self) -> Processes:
         self.folder.mkdir(parents=True, exist_ok=True)
         # Set on purpose: a shell starts background jobs with SIGINT ignored, and nothing may be left behind.
-        self._previous = [(number, signal.signal(number, _interrupt)) for number in (signal.SIGTERM, signal.SIGINT)]
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        self._previous = [(number, signal.signal(number, self._interrupt)) for number in numbers]
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -51,19 +54,35 @@ class Processes:
     def launch(self, name: str, *command: str) -> None:
         """Start any program in the background, its output in `<folder>/<name>.log`."""
         with self.log(name).open("ab") as log:
-            self._children[name] = subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env=self.environment,
-                start_new_session=True,
-            )
+            self._born(name, command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
     def run(self, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run `athena ARGUMENTS` to its end, as an operator in another terminal would."""
         command = [sys.executable, "-m", "athena.cli", *arguments]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=timeout)
+        child = self._born("command", command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            told, complaint = child.communicate(timeout=timeout)
+        finally:
+            child.kill()
+            self.stop("command")
+        return subprocess.CompletedProcess(command, child.returncode, told, complaint)
+
+    def _born(self, name: str, command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+        """The child just started, on our books before a Ctrl-C can part us: one that came meanwhile is raised here."""
+        self._starting = True
+        try:
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=self.environment, **options)
+            self._children[name] = child
+        finally:
+            self._starting = False
+        if self._interrupted:
+            raise KeyboardInterrupt
+        return child
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._interrupted = True
+        if not self._starting:
+            raise KeyboardInterrupt
 
     def wait(self, name: str, ready: Callable[[], bool], what: str, timeout: float = 60.0) -> None:
         """Return when `ready()`; raise with the child's last words when it ends or the time is over."""
@@ -87,7 +106,7 @@ class Processes:
 
     def stop(self, name: str) -> int | None:
         """Ask the child to stop, insist after some seconds; its exit code."""
-        child = self._children.pop(name, None)
+        child = self._children.get(name)
         if child is None:
             return None
         if child.poll() is None:
@@ -97,6 +116,7 @@ class Processes:
             except subprocess.TimeoutExpired:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
+        del self._children[name]  # only now: a Ctrl-C while waiting leaves it to the end of the block
         return child.returncode
 
     def log(self, name: str) -> Path:
@@ -126,7 +146,3 @@ def answers(url: str) -> bool:
         return True
     except OSError:
         return False
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -5,6 +5,9 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
+from athena.ops.processes import Processes
 from tests.engine.processes import wait_for
 
 
@@ -37,6 +40,24 @@ def test_ctrl_c_stops_everything_the_demo_started(tmp_path):
     assert demo.returncode == 130, told
     assert "Traceback" not in told
     assert children_of(folder / "home") == []
+
+
+def test_a_ctrl_c_between_the_birth_of_a_child_and_its_entry_on_the_books_leaves_nothing(tmp_path, monkeypatch):
+    """Interrupted at the very moment a process has started, the block still stops it, and says it was interrupted."""
+    born = []
+
+    def popen(*arguments, **options):
+        born.append(real(*arguments, **options))
+        os.kill(os.getpid(), signal.SIGINT)
+        return born[-1]
+
+    real = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    with pytest.raises(KeyboardInterrupt), Processes(tmp_path, {}) as processes:
+        processes.launch("sleeper", "sleep", "60")
+    with pytest.raises(KeyboardInterrupt), Processes(tmp_path, {}) as processes:
+        processes.run("simulator", "--port", "0")
+    assert [child.returncode for child in born] == [-signal.SIGTERM, -signal.SIGTERM]
 
 
 def test_the_demo_leaves_a_folder_alone_that_is_not_its_own(tmp_path):
