@@ -38,6 +38,7 @@ class Settings:
     secret_key: str = field(default="", repr=False)
     allow_live: str = field(default="", repr=False)
     simulator_url: str = "http://127.0.0.1:8710"
+    window_url: str = ""  # a run without keys reads the venue through its runner's window: see playbooks/window.py
     data_feed: str = "iex"
     symbols: tuple[str, ...] = ("AAPL", "MSFT", "JPM", "XOM", "JNJ", "WMT")
     strategies: tuple[StrategySettings, ...] = ()
@@ -83,10 +84,14 @@ class Settings:
     @property
     def trading_url(self) -> str:
         """Origin of the REST API; alpaca-py adds `/v2`."""
+        if self.window_url:
+            return f"{self.window_url}/trading"
         return {"simulator": self.simulator_url, "paper": PAPER_URL, "live": LIVE_URL}[self.venue]
 
     @property
     def data_url(self) -> str:
+        if self.window_url:
+            return f"{self.window_url}/data"
         return self.simulator_url if self.venue == "simulator" else DATA_URL
 
     @property
@@ -188,7 +193,7 @@ def _choose_venue(values: dict[str, Any], environment: Mapping[str, str], lenien
         return
     if not (values["key_id"] and values["secret_key"]):
         raise SettingsError(f"venue {values['venue']} needs APCA_API_KEY_ID and APCA_API_SECRET_KEY.")
-    if values["venue"] == "live" and values.get("allow_live") != LIVE_CONFIRMATION:
+    if values["venue"] == "live" and values.get("allow_live") != LIVE_CONFIRMATION and not values.get("window_url"):
         raise SettingsError(
             "venue live is refused: it trades real money.",
             f"If you mean it, set ATHENA_ALLOW_LIVE={LIVE_CONFIRMATION}.",
@@ -203,8 +208,8 @@ def _convert(key: str, value: Any) -> Any:
         raise SettingsError(f"venue is '{value}'; it is one of {', '.join(VENUES)}.", did_you_mean(str(value), VENUES))
     if key == "account" and value and not str(value).replace("-", "").replace("_", "").isalnum():
         raise SettingsError(f"account is '{value}'; use letters, digits, - and _.")
-    if key == "simulator_url":
-        return _loopback_url(str(value))
+    if key in {"simulator_url", "window_url"}:
+        return _loopback_url(key, str(value)) if value or key == "simulator_url" else ""
     if key in {"prometheus_url", "alertmanager_url"}:
         return _server_url(key, str(value))
     if key == "heartbeat_url":
@@ -253,14 +258,14 @@ def _symbols(key: str, value: Any) -> tuple[str, ...]:
     return tuple(name.strip().upper() for name in names if name.strip())
 
 
-def _loopback_url(value: str) -> str:
+def _loopback_url(key: str, value: str) -> str:
     parts = urlsplit(value)
     try:
         _ = parts.port
     except ValueError:
-        raise SettingsError(f"simulator_url is '{value}'; a port is a number from 1 to 65535.") from None
+        raise SettingsError(f"{key} is '{value}'; a port is a number from 1 to 65535.") from None
     if parts.scheme != "http" or parts.hostname not in {"127.0.0.1", "localhost", "::1"} or parts.path not in {"", "/"}:
-        raise SettingsError(f"simulator_url is '{value}'; the simulator lives on loopback: http://127.0.0.1:PORT.")
+        raise SettingsError(f"{key} is '{value}'; the {key[:-4]} is on loopback: http://127.0.0.1:PORT.")
     return value.rstrip("/")
 
 

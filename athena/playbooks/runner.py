@@ -1,7 +1,8 @@
 """Runs a playbook headless and publishes it: `run_playbook("daily_report", {...}, who=..., why=...)`.
 
-Parameters are checked first. The notebook runs in a process of its own with no secrets; its verdict comes from what
-happened, never from the notebook's metadata; files appear whole in `reports/YYYY-MM-DD/` or not at all.
+Parameters are checked first. The notebook runs in a process of its own with no secrets, and reads the venue through
+a window that refuses orders; its verdict comes from what happened, never from the notebook's metadata; files appear
+whole in `reports/YYYY-MM-DD/` or not at all.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from athena.errors import PlaybookError, SettingsError
 from athena.playbooks import chromium, mail, manifest, pages, parameters, publish, secrets, workers
 from athena.playbooks.playbook import Playbook
 from athena.playbooks.registry import find
+from athena.playbooks.window import window
 from athena.playbooks.workers import Progress, Worker
 
 
@@ -114,7 +116,8 @@ def run_playbook(
         }
         outcome = workers.work(worker, order, progress)
         seconds = time.perf_counter() - begun
-        struck = secrets.secret_values(surroundings, () if settings.venue == "simulator" else (settings.secret_key,))
+        private = () if settings.venue == "simulator" else (settings.secret_key, window(settings).password)
+        struck = secrets.secret_values(surroundings, private)
         record = manifest.build(playbook, values, outcome, who, why, sequence, started_at, seconds, settings.contacts)
         files = publish.publish(folder, reports, record, secrets=struck, single_file=single_file)
         if told is None or told(published(files["json"], time.perf_counter() - begun)):
@@ -157,7 +160,7 @@ def reserve(settings: Settings, reports: Path, environment: Mapping[str, str] | 
 
 
 def surroundings(settings: Settings, reports: Path, environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a run's processes see of the environment: no secret, and which live system they speak of."""
+    """What a run's processes see of the environment: no secret of ours, and which live system they speak of."""
     known = os.environ if environment is None else environment
     return secrets.clean_environment(known) | _system(settings, reports)
 
@@ -192,4 +195,5 @@ def _system(settings: Settings, reports: Path) -> dict[str, str]:
         named["ACCOUNT"] = settings.account
     if settings.venue == "simulator":  # its address is loopback's, and no secret
         named["SIMULATOR_URL"] = settings.simulator_url
-    return {f"ATHENA_{name}": str(value) for name, value in named.items()}
+    seen = {} if settings.venue == "simulator" else window(settings).environment
+    return {f"ATHENA_{name}": str(value) for name, value in named.items()} | seen

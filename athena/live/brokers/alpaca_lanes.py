@@ -52,4 +52,4 @@ class Lanes:
     def _harness(self, client: C, headroom: Headroom) -> C:
         s = self._settings
         timeout = (s.connect_timeout_seconds, s.read_timeout_seconds)
-        return harness(client, headroom, timeout, trust_env=s.venue != "simulator")
+        return harness(client, headroom, timeout, trust_env=s.venue != "simulator" and not s.window_url)

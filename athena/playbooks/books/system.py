@@ -183,8 +183,7 @@ class System:
     def keyless(self) -> str:
         """Why the venue of this journal is not asked from here; "" where it may be.
 
-        A notebook run by itself gets no keys, for Alpaca has none that only read: whoever could change a notebook could
-        trade.
+        Such a process is one outside that live system's own runs, which read the venue through their runner's window.
         """
         if self.opened is None or self.venue == self.settings.venue:
             return ""
