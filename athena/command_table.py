@@ -587,6 +587,7 @@ COMMANDS = (
         (
             option("file", type=Path, metavar="FILE", help="a snapshot's path or name"),
             option("--to", type=Path, required=True, metavar="NEW", help="a file that does not exist"),
+            _REASON,
         ),
     ),
     Command(

@@ -19,7 +19,7 @@ from athena.core.channels import SLACK_MAX
 _HEADS = {"info": "ℹ️ ATHENA", "warning": "⚠️ ATHENA WARNING", "critical": "🚨 ATHENA CRITICAL"}
 _COLOURS = {"info": "#1f5fa8", "warning": "#8a5a00", "critical": "#b3261e"}
 _SCRIPT = re.compile(r'<script\b([^>]*?)\ssrc="\.\./assets/([\w.-]+)"([^>]*)></script>')
-MAY_REPEAT = "This may be a repeat: an earlier attempt got no answer."
+MAY_REPEAT = "This may be a repeat: nobody knows whether it arrived before."
 
 
 @dataclass(frozen=True)

@@ -142,10 +142,15 @@ def deliveries(journal: Journal, *, status: Sequence[str] = (), last: int = 50) 
 
 
 def retry(journal: Journal, identities: Sequence[str], by: str) -> None:
-    """Make deliveries due now, with a fresh count: dead letters, or those that wait for their next attempt."""
+    """Make deliveries due now, with a fresh count: dead letters, or those that wait for their next attempt.
+
+    Of which nobody knows whether it arrived goes out as a possible repeat still, and has one attempt in doubt left.
+    """
     with journal.transaction() as tx:
         for identity in identities:
-            tx.append("delivery.retried", {"id": identity, "by": by})
+            row = tx.one("SELECT unsure FROM deliveries WHERE id = ?", (identity,))
+            repeat = row is not None and row["unsure"] > 0
+            tx.append("delivery.retried", {"id": identity, "by": by, "repeat": repeat})
 
 
 @dataclass(frozen=True)

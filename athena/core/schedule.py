@@ -8,7 +8,7 @@ once more: the procedures repeat harmlessly, and what they tell people is told o
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -16,7 +16,9 @@ from typing import Any
 from athena.config_tables import Schedule
 from athena.core.trading_days import TradingDay, TradingDays
 from athena.journal.codec import to_text
+from athena.journal.event import Event
 from athena.journal.journal import Journal, Transaction
+from athena.journal.restored import last_restored
 from athena.model import NEW_YORK, trading_date
 
 JOBS = ("pre_market", "market_open", "post_market")
@@ -112,13 +114,40 @@ def finish(journal: Journal, due: Due, token: str | None, status: str, result: M
     journal.append("schedule.finished", _facts(due) | {"claim": token, "status": status, "result": dict(result)})
 
 
-def miss(journal: Journal, due: Due, why: str) -> bool:
-    """Record that a run's time passed; False when there is a row of it already."""
+def miss(journal: Journal, due: Due, why: str, machine_now: datetime) -> bool:
+    """Record that a run's time passed; False when it has ended, or a scheduler is at it."""
     with journal.transaction() as tx:
-        if tx.one("SELECT 1 FROM schedule_runs WHERE id = ?", (due.id,)) is not None:
-            return False
+        row = tx.one("SELECT status, lease_until FROM schedule_runs WHERE id = ?", (due.id,))
+        if row is not None:
+            if row["status"] != "running" or row["lease_until"] > to_text(machine_now):
+                return False
+            why = f"a scheduler died in it, and {why}"
         tx.append("schedule.finished", _facts(due) | {"status": "missed", "result": {"why": why}})
     return True
+
+
+def take_up(
+    journal: Journal, begun: Sequence[Due], tell: Callable[[Transaction, Event, Sequence[str]], None]
+) -> list[Due]:
+    """The first look after a restore: runs that have begun may have been made since the snapshot, so they are
+    recorded as interrupted, returned, and not made again. `tell` is called with the mark and the ids of all of them.
+    """
+    mark = last_restored(journal)
+    if mark is None:
+        return []
+    with journal.transaction() as tx:
+        before = journal.latest("schedule.taken_up")
+        if before is not None and before.sequence > mark.sequence:
+            return []
+        result = {"why": f"the journal was restored to {mark.payload['as_of'][:16]}; whether it was made is not known"}
+        for due in begun:
+            tx.append("schedule.finished", _facts(due) | {"status": "interrupted", "result": result})
+        rows = "SELECT id FROM schedule_runs WHERE status = 'interrupted' AND finished_at >= ? ORDER BY due_at"
+        ids = [row["id"] for row in tx.query(rows, (to_text(mark.at),))]
+        tx.append("schedule.taken_up", {"mark": mark.sequence, "interrupted": ids})
+        if ids:
+            tell(tx, mark, ids)
+    return list(begun)
 
 
 def settled(journal: Journal, machine_now: datetime) -> tuple[set[str], datetime | None]:

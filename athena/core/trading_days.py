@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -45,24 +46,25 @@ class TradingDays:
 
     closed: Mapping[date, str] = field(default_factory=dict)
     early_close: Mapping[date, time] = field(default_factory=dict)
+    fingerprint: str = ""  # of the file they were read from
     _known: dict[date, TradingDay | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, settings: Settings) -> TradingDays:
         """With the settings' override file, or `<home>/calendar.toml`; raises SettingsError naming the wrong line."""
-        named = settings.schedule.calendar_overrides
-        path = named or settings.home / FILE
+        path = _path(settings)
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
+            content = path.read_bytes()
+            table = tomllib.loads(content.decode())
         except FileNotFoundError:
-            if named is not None:
+            if settings.schedule.calendar_overrides is not None:
                 raise SettingsError(
                     f"schedule.calendar_overrides: there is no {path}.", "Make it, or correct the path."
                 ) from None
             return cls()
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SettingsError(f"{path} cannot be read: {error}.", "Mend the file.") from error
-        return _checked(path, table)
+        return _checked(path, table, _fingerprint(content))
 
     def on(self, day: date) -> TradingDay | None:
         """The session of a New York date; None on a day without one."""
@@ -89,7 +91,25 @@ class TradingDays:
         return TradingDay(day, opens, closes)
 
 
-def _checked(path: Path, table: Mapping[str, Any]) -> TradingDays:
+def fingerprint(settings: Settings) -> str:
+    """Of the override file as it is now: other than that of `TradingDays` read before, the file was edited."""
+    try:
+        return _fingerprint(_path(settings).read_bytes())
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return str(error.strerror)
+
+
+def _path(settings: Settings) -> Path:
+    return settings.schedule.calendar_overrides or settings.home / FILE
+
+
+def _fingerprint(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _checked(path: Path, table: Mapping[str, Any], fingerprint: str) -> TradingDays:
     for name in table:
         if name not in _TABLES:
             raise SettingsError(
@@ -102,7 +122,7 @@ def _checked(path: Path, table: Mapping[str, Any]) -> TradingDays:
         if not (isinstance(close, str) and re.fullmatch(r"(09:3[1-9]|09:[45]\d|1[0-6]:[0-5]\d)", close)):
             raise SettingsError(f'{path}: the close of {text} is {close!r}; a time like "13:00" is expected.')
         early[_day(path, text)] = time.fromisoformat(close)
-    return TradingDays(closed, early)
+    return TradingDays(closed, early, fingerprint)
 
 
 def _day(path: Path, text: str) -> date:

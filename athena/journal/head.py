@@ -100,10 +100,8 @@ def read_heads(path: Path) -> list[Head]:
 def check_heads(journal: Journal, settings: Settings | None = None) -> HeadCheck:
     """Compare the journal with the heads recorded outside it; a lost tail is named. Writes nothing."""
     heads = read_heads(head_log(journal.path, settings))
-    accepted = max((index for index, head in enumerate(heads) if head.word == "accepted"), default=-1)
-    if accepted >= 0:  # what was recorded before, of events after the accepted one, is given up
-        base = heads[accepted]
-        heads = [head for head in heads[:accepted] if head.sequence <= base.sequence] + heads[accepted:]
+    accepted = max((index for index, head in enumerate(heads) if head.word == "accepted"), default=0)
+    heads = heads[accepted:]  # its hash vouches for all before it; what was recorded of a lost tail is given up
     if not heads:
         return HeadCheck(True, 0, None)
     last, (sequence, _) = max(heads, key=lambda head: head.sequence), journal.head()

@@ -138,6 +138,12 @@ class Journal:
                 yield Event.from_row(row)
             after = rows[-1]["sequence"]
 
+    def latest(self, kind: str) -> Event | None:
+        """The last event of a kind that is not frequent; None without one."""
+        sql = f"SELECT {COLUMNS} FROM events WHERE kind = ? AND {RARE} ORDER BY sequence DESC LIMIT 1"
+        row = self.one(sql, (kind,))
+        return None if row is None else Event.from_row(row)
+
     def head(self) -> tuple[int, str]:
         """Sequence and hash of the last event; (0, zeros) in an empty journal."""
         row = self.one(_HEAD)

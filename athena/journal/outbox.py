@@ -64,9 +64,9 @@ def _failed(db: Database, entry: Entry) -> None:
 def _retried(db: Database, entry: Entry) -> None:
     """An operator asked for a dead letter again, or for one that waits: it is due now, with a fresh count."""
     db.execute(
-        "UPDATE deliveries SET status = 'queued', queued_at = ?, next_at = ?, attempts = 0, unsure = 0,"
+        "UPDATE deliveries SET status = 'queued', queued_at = ?, next_at = ?, attempts = 0, unsure = ?,"
         " pause_until = NULL, finished_at = NULL WHERE id = ? AND status IN ('dead', 'queued')",
-        (entry.at, entry.at, entry.payload["id"]),
+        (entry.at, entry.at, 1 if entry.payload.get("repeat") else 0, entry.payload["id"]),
     )
 
 
@@ -79,15 +79,16 @@ def _run_claimed(db: Database, entry: Entry) -> None:
 
 @kind("schedule.finished")
 def _run_finished(db: Database, entry: Entry) -> None:
-    """`done`, `failed`, or `missed` where it was too late to begin; a missed run may have no claim before it."""
+    """`done`, `failed`; or what needs no claim before it: `missed` (too late to begin), `interrupted` (not known)."""
     p = entry.payload
-    if p["status"] == "missed":
-        row = (p["id"], p["job"], p["trading_date"], p["due_at"], "missed", 0, None, None, entry.at)
+    unclaimed = p["status"] in {"missed", "interrupted"}
+    if unclaimed:
+        row = (p["id"], p["job"], p["trading_date"], p["due_at"], p["status"], 0, None, None, entry.at)
         db.execute(_RUN, row)
     db.execute(
         "UPDATE schedule_runs SET status = ?, claim = NULL, lease_until = NULL, finished_at = ?, result = ?"
-        " WHERE id = ? AND (claim = ? OR ? = 'missed')",
-        (p["status"], entry.at, encode(p.get("result") or {}), p["id"], p.get("claim"), p["status"]),
+        " WHERE id = ? AND (claim = ? OR ?)",
+        (p["status"], entry.at, encode(p.get("result") or {}), p["id"], p.get("claim"), int(unclaimed)),
     )
 
 
@@ -96,4 +97,25 @@ def _run_renewed(db: Database, entry: Entry) -> None:
     p = entry.payload
     db.execute(
         "UPDATE schedule_runs SET lease_until = ? WHERE id = ? AND claim = ?", (p["lease_until"], p["id"], p["claim"])
+    )
+
+
+@kind("journal.restored")
+def _restored(db: Database, entry: Entry) -> None:
+    """What waited may have been sent since the snapshot, what ran may have ended: see `restored`."""
+    p = entry.payload
+    when = f"{p['as_of'][:16].replace('T', ' ')} UTC"
+    told = f"held: it waited in a journal restored to {when}, and may have arrived since; athena notifications retry ID"
+    waiting = "status <> 'sent' AND status IN ('queued', 'sending')"  # as the index of what is unsent has it
+    doubt = "claim = NULL, lease_until = NULL, unsure = CASE WHEN unsure > 0 THEN unsure ELSE 1 END"
+    db.execute(
+        f"UPDATE deliveries SET status = 'dead', {doubt}, error = ?, finished_at = ? WHERE {waiting} AND queued_at < ?",
+        (told, entry.at, p["held_before"]),
+    )
+    db.execute(f"UPDATE deliveries SET status = 'queued', {doubt}, next_at = ? WHERE {waiting}", (entry.at,))
+    result = {"why": f"the journal was restored to {when}, when it was under way; whether it ended is not known"}
+    db.execute(
+        "UPDATE schedule_runs SET status = 'interrupted', claim = NULL, lease_until = NULL, finished_at = ?, result = ?"
+        " WHERE status = 'running'",
+        (entry.at, encode(result)),
     )

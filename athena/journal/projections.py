@@ -192,6 +192,7 @@ def _broker_state(db: Database, entry: Entry) -> None:
 @kind("approval.requested")
 @kind("approval.given")
 @kind("schedule.calendar")
+@kind("schedule.taken_up")
 @kind("note")
 def _recorded(db: Database, entry: Entry) -> None:
     """Told by the event alone; no table."""

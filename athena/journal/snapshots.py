@@ -31,8 +31,8 @@ from athena.journal.event import COLUMNS
 from athena.journal.head import record_head, sync_folder
 
 if TYPE_CHECKING:
-    from athena.journal.audit import Verification
     from athena.journal.journal import Journal
+    from athena.journal.restored import Doubt
 
 FOLDER = "snapshots"
 KEEP_DAYS = 30
@@ -125,13 +125,16 @@ def check(path: Path) -> Snapshot:
     return card
 
 
-def restore(snapshot: Path, to: Path) -> tuple[Snapshot, Verification]:
-    """Write a checked snapshot as a journal into the new file `to`, and verify that against a fold of its events.
+def restore(snapshot: Path, to: Path, *, who: str, why: str) -> tuple[Snapshot, Doubt]:
+    """Write a checked snapshot as a journal into the new file `to`, marked as restored by `who`, and verify that.
 
-    Raises JournalError when `to`, or the `-wal` or `-shm` of an earlier file of that name, exists; JournalCorrupt when
+    The mark is one event (see `restored`): what waited and what ran in the snapshot is not repeated in silence. Raises
+    JournalError when `to`, or the `-wal` or `-shm` of an earlier file of that name, exists; JournalCorrupt when
     the snapshot is damaged. Then `to` was not made.
     """
     from athena.journal.audit import verify
+    from athena.journal.journal import Journal
+    from athena.journal.restored import mark_restored
 
     for taken in (to, *(to.with_name(to.name + end) for end in ("-wal", "-shm", "-journal"))):
         if taken.exists():
@@ -145,6 +148,8 @@ def restore(snapshot: Path, to: Path) -> tuple[Snapshot, Verification]:
             draft.chmod(0o600)
             if sha256_of(draft) != card.sha256:
                 raise JournalError(f"the copy of {snapshot} went wrong.", "Check the disk; nothing was restored.")
+            with Journal.open(draft, who) as journal:
+                doubt = mark_restored(journal, source=snapshot.name, as_of=card.taken_at, why=why)
             found = verify(draft)
             if not found.ok:
                 raise JournalCorrupt(f"{snapshot}: {found}", "Take an older snapshot: athena snapshot --list")
@@ -155,7 +160,7 @@ def restore(snapshot: Path, to: Path) -> tuple[Snapshot, Verification]:
         raise JournalError(f"{to} appeared meanwhile; nothing was written over.", "Name a new file.") from None
     except OSError as error:
         raise JournalError(f"{to} cannot be written: {error.strerror}.", "Check the folder and its space.") from error
-    return card, found
+    return card, doubt
 
 
 def prune(folder: Path, keep: int, days: int = KEEP_DAYS, now: datetime | None = None) -> list[Path]:

@@ -169,7 +169,7 @@ def _schedule(journal: Journal) -> Component:
     busy = runs and runs[0]["status"] == "running" and runs[0]["lease_until"] > to_text(datetime.now(UTC))
     if since > SERVICE_SILENT_SECONDS and not heard.details.get("once") and not busy:
         return Component("schedule", ATTENTION, f"silent; {last}", since, "athena schedule")
-    if runs and runs[0]["status"] in {"failed", "missed"}:
+    if runs and runs[0]["status"] in {"failed", "missed", "interrupted"}:
         return Component("schedule", ATTENTION, f"{last}; {then}", since, f"athena schedule --run {runs[0]['job']}")
     return Component("schedule", OK, f"{last}; {then}", since)
 

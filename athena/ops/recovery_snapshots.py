@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import asdict, astuple
 from datetime import UTC, datetime
 
 from athena.analysis.assessment import Verdict
 from athena.config import Settings
 from athena.errors import SettingsError
 from athena.journal import snapshots
+from athena.journal.codec import from_text
 from athena.journal.head import check_heads, read_heads, record_head
+from athena.journal.journal import Journal
+from athena.journal.restored import last_restored, mark_restored
 from athena.ops.health import words
 from athena.ops.recovery_show import Table, existing_journal, say, working
 
+_IN_DOUBT = (
+    "messages that go out marked as possible repeats", "messages held; athena notifications lists them",
+    "runs not made again by themselves; athena schedule --list offers them",
+)  # fmt: skip
 _HEADINGS = ("file", "taken (UTC)", "last event", "MB", "why")
 
 
@@ -51,19 +59,22 @@ def restore_snapshot(settings: Settings, arguments: argparse.Namespace) -> int:
     if to == file.absolute():
         raise SettingsError("--to names the snapshot itself.", "Name a new file.")
     with working(arguments, "checking the snapshot, copying it, and folding the copy's events again"):
-        card, found = snapshots.restore(file, to)
+        why = arguments.reason or "asked by an operator"
+        card, doubt = snapshots.restore(file, to, who=f"operator {settings.operator}", why=why)
     heads = read_heads(settings.backup_folder / "heads.log")
     last = max((head.sequence for head in heads), default=card.sequence)
     beyond = max(0, last - card.sequence)
-    told = f"restored {found.events:,} events into {to}; chain and tables hold"
+    told = f"restored {card.sequence:,} events into {to} and marked it as restored; chain and tables hold"
     rows = [
         ("snapshot", file),
         ("taken", f"{card.taken_at:%Y-%m-%d %H:%M:%S} UTC"),
         ("last event in it", f"{card.sequence:,}, hash {card.head[:16]}"),
         ("last event recorded outside", f"{last:,}" if heads else "none recorded"),
         ("events known and not in it", f"{beyond:,}; fills among them come back from the venue by reconciliation"),
+        *((meaning, ", ".join(ids)) for meaning, ids in zip(_IN_DOUBT, astuple(doubt), strict=True) if ids),
     ]
-    facts = {"restored": str(to), "snapshot": card.to_dict(), "events": found.events, "events_beyond": beyond}
+    facts = {"restored": str(to), "snapshot": card.to_dict(), "events": card.sequence, "events_beyond": beyond}
+    facts["in_doubt"] = asdict(doubt)
     if to == settings.journal_path.absolute():
         then = 'athena verify-journal --accept-head "WHY", athena broker-reconciliation, athena engine'
     else:
@@ -86,6 +97,8 @@ def verify_journal(settings: Settings, arguments: argparse.Namespace) -> int:
             heads = check_heads(journal, settings) if found.first_broken is None else None
         if reason and heads is not None and found.ok:
             was = f"; until now: {heads.problem}" if heads.problem else ""
+            if heads.last is not None and heads.problem:
+                _mark_lost(journal, from_text(heads.last.at), reason)
             journal.append("note", {"text": f"the journal is accepted as it is: {reason}{was}"})
             record_head(journal, settings, force=True, word="accepted")
             heads = check_heads(journal, settings)
@@ -104,6 +117,13 @@ def verify_journal(settings: Settings, arguments: argparse.Namespace) -> int:
         then = "stop the engine, then athena rebuild-equity-curve --apply puts the tables right from the events"
     say(arguments, Verdict.OK if good else Verdict.STOP, "; ".join(told), facts, (), then)
     return 0 if good else 3
+
+
+def _mark_lost(journal: Journal, noticed_at: datetime, reason: str) -> None:
+    """A tail lost without `restore-snapshot` leaves the same in doubt; one that it explains has its mark already."""
+    mark, last = last_restored(journal), next(journal.events(after=journal.head()[0] - 1), None)
+    if last is not None and (mark is None or mark.at < noticed_at):
+        mark_restored(journal, source="a journal that lost its tail", as_of=last.at, why=reason)
 
 
 def _row(one: snapshots.Snapshot) -> tuple[str, ...]:

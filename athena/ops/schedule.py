@@ -23,9 +23,11 @@ from athena.live.guard_halting import open_journal
 from athena.model import NEW_YORK, trading_date
 from athena.ops.health import words
 from athena.ops.notifications import follow, warn_if_nobody_is_told
+from athena.ops.schedule_calendar import compare_with_broker, last_check
+from athena.ops.schedule_clock import clock
 from athena.ops.schedule_units import cron, systemd
 from athena.ops.schedule_work import work
-from athena.ops.scheduler import Ran, Scheduler, clock, compare_with_broker, last_check
+from athena.ops.scheduler import Ran, Scheduler
 
 COMPONENT = "schedule"  # its heartbeat: {"next", "problem"}
 POLL_SECONDS, BEAT_SECONDS = 0.5, 2.0
@@ -138,16 +140,19 @@ def _list(settings: Settings, arguments: argparse.Namespace) -> int:
             past, check = core.known(journal, LAST_SHOWN), last_check(journal, trading_date(now))
     if arguments.json:
         told = {"now": now, "next": [asdict(due) for due in coming], "last": past}
-        print(json.dumps(told | {"calendars_agree": check.payload["agrees"] if check else None}, default=str))
+        agree = check.payload["agrees"] if check and check.payload.get("file") == days.fingerprint else None
+        print(json.dumps(told | {"calendars_agree": agree}, default=str))
         return 0
     _show(now, coming, past, days)
-    print(f"\ncalendar  {_calendar_words(check)}")
+    print(f"\ncalendar  {_calendar_words(check, days)}")
     return 0
 
 
-def _calendar_words(check: Event | None) -> str:
+def _calendar_words(check: Event | None, days: TradingDays) -> str:
     if check is None:
         return "not compared with the broker's today; a running schedule does it"
+    if check.payload.get("file") != days.fingerprint:
+        return "edited since it was compared with the broker's; a running schedule does it again"
     if check.payload["agrees"]:
         return "agrees with the broker's"
     word = "" if check.payload["agrees"] is None else "DIFFERS from the broker's: "
@@ -178,8 +183,10 @@ def _show(now: datetime, coming: list[core.Due], past: list[dict[str, Any]], day
     for row in past:
         result = json.loads(row["result"] or "{}")
         due_at = datetime.fromisoformat(row["due_at"]).astimezone(NEW_YORK)
-        colour = {"done": "green", "running": "yellow"}.get(row["status"], "red")
+        colour = {"done": "green", "running": "yellow", "interrupted": "yellow"}.get(row["status"], "red")
         told = str(result.get("told") or result.get("why") or "")[:160]
+        if row["status"] == "interrupted":
+            told += f"; now: athena schedule --run {row['job'].replace('_', '-')}"
         table.add_row(row["job"], f"{due_at:%a %Y-%m-%d %H:%M}", f"[{colour}]{row['status']}[/]", told)
     console.print("")
     console.print(table)

@@ -11,7 +11,9 @@ import pytest
 from athena.config import Settings
 from athena.errors import JournalCorrupt, JournalError
 from athena.journal import Journal, snapshots
+from athena.journal.codec import to_text
 from athena.journal.head import check_heads, head_log, read_heads, record_head
+from athena.journal.restored import Doubt, last_restored
 from tests.journal import facts
 
 
@@ -95,30 +97,33 @@ def test_a_damaged_snapshot_is_refused_and_nothing_is_restored(settings, journal
         text = card.read_text().replace(snapshots.list_snapshots(folder(settings))[0].sha256, snapshots.sha256_of(path))
         card.write_text(text)
     with pytest.raises(JournalCorrupt) as refused:
-        snapshots.restore(path, to)
+        snapshots.restore(path, to, who="bob", why="test")
     assert refused.value.hint
     assert not to.exists()
 
 
 def test_a_restore_makes_a_working_journal_and_never_writes_over_one(settings, journal, tmp_path):
-    """The copy verifies and takes events; an existing file, or the WAL of an earlier one, is refused."""
+    """The copy says in its chain who restored what and why, and takes events; an existing file or WAL is refused."""
     made, to = snapshots.snapshot_now(journal, settings), tmp_path / "there" / "new.sqlite3"
     journal.append("note", {"text": "after"})
-    card, found = snapshots.restore(made.path, to)
-    assert (found.ok, found.events, card) == (True, 50, made)
+    card, doubt = snapshots.restore(made.path, to, who="operator bob", why="the disk died")
+    assert (card, doubt) == (made, Doubt((), (), ()))
     with Journal.open(to, "bob") as restored:
-        assert restored.head() == (made.sequence, made.head)
+        mark = last_restored(restored)
+        assert (mark.sequence, mark.previous_hash, mark.actor) == (made.sequence + 1, made.head, "operator bob")
+        facts = {"source": made.path.name, "as_of": to_text(made.taken_at), "why": "the disk died"}
+        assert facts.items() <= mark.payload.items()
         restored.append("note", {"text": "goes on"})
         assert restored.verify().ok
     before = to.read_bytes()
     for target in (to, settings.journal_path):
         with pytest.raises(JournalError, match="never writes over"):
-            snapshots.restore(made.path, target)
+            snapshots.restore(made.path, target, who="bob", why="test")
     assert to.read_bytes() == before
     stale = tmp_path / "stale.sqlite3"
     stale.with_name("stale.sqlite3-wal").write_bytes(b"an earlier file's")
     with pytest.raises(JournalError, match="-wal exists"):
-        snapshots.restore(made.path, stale)
+        snapshots.restore(made.path, stale, who="bob", why="test")
     assert snapshots.check(made.path)
 
 
@@ -208,10 +213,14 @@ def test_a_tail_written_anew_is_noticed_too(settings, journal):
 
 def test_an_accepted_head_ends_the_complaint_and_the_next_loss_is_noticed_again(settings, journal):
     """An operator may go on with a shorter journal, by a record; from there on everything counts again."""
-    record_head(journal, settings, force=True)
-    cut_tail(settings.journal_path, 40)
-    record_head(journal, settings, force=True, word="accepted")
-    assert check_heads(journal, settings).ok
+    for _ in range(3):  # whole stretches of the tail were recorded, as an engine does every second
+        record_head(journal, settings, force=True)
+        journal.append("note", {"text": "x"})
+    cut_tail(settings.journal_path, 49)
+    for _ in range(2):
+        journal.append("note", {"text": "accepted"})
+        record_head(journal, settings, force=True, word="accepted")
+        assert check_heads(journal, settings).ok
     for number in range(20):
         journal.append("note", {"text": str(number)})
     record_head(journal, settings, force=True)

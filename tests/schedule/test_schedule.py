@@ -9,6 +9,7 @@ import subprocess
 import threading
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -17,10 +18,12 @@ from athena.config import Settings
 from athena.core import schedule
 from athena.core.trading_days import TradingDays
 from athena.errors import BrokerError, PlaybookError, SettingsError
-from athena.journal import Journal
+from athena.journal import Journal, snapshots
 from athena.model import NEW_YORK
+from athena.ops.schedule_calendar import Calendar, compare_with_broker
+from athena.ops.schedule_clock import clock
 from athena.ops.schedule_units import cron, systemd
-from athena.ops.scheduler import Calendar, Scheduler, clock, compare_with_broker
+from athena.ops.scheduler import Scheduler
 from tests.support.simulator import running_simulator
 
 AGREED = Calendar(True, "")
@@ -34,19 +37,24 @@ def at(text):
 class Desk:
     """A live system with a clock that is set by hand, and a record of what was run."""
 
+    speed = 1.0
+
+    def __call__(self):
+        return self.now
+
     def __init__(self, home):
         self.settings, self.now, self.ran = Settings(home=home, operator="alice"), at("2026-11-25 07:00"), []
         self.calendar, self.ahead = AGREED, timedelta()
         self.journal = Journal.open(self.settings.journal_path, "test")
 
-    def scheduler(self, journal=None, **work):
+    def scheduler(self, journal=None, check=None, **work):
         def record(due):
             self.ran.append(due.id)
             return {"told": "OK"}
 
         return Scheduler(
             self.settings, journal or self.journal, {job: work.get(job, record) for job in schedule.JOBS},
-            now=lambda: self.now, check=lambda days, day: self.calendar,
+            now=self, check=check or (lambda days, day: self.calendar),
             machine_now=lambda: datetime.now(UTC) + self.ahead,
         )  # fmt: skip
 
@@ -278,6 +286,107 @@ def test_a_coming_disagreement_is_told_and_holds_nothing_today(desk):
     desk.calendar, desk.ahead, desk.now = Calendar(None, "no answer"), timedelta(hours=2), at("2026-11-25 09:31")
     desk.scheduler().tick()
     assert desk.ran[-1] == "market_open 2026-11-25"
+
+
+def test_a_calendar_edited_during_the_day_is_compared_again_and_followed(desk):
+    """After the calendars agreed, an early close is written into the file: asked at once, told, never run twice."""
+    file, asked = desk.settings.home / "calendar.toml", []
+
+    def check(days, day):
+        asked.append(days.on(day))
+        return desk.calendar
+
+    scheduler, other = desk.scheduler(check=check), desk.scheduler(check=check)
+    desk.walk(scheduler, "2026-11-25 11:00", minutes=30)
+    other.tick()
+    assert (desk.ran, len(asked)) == (["pre_market 2026-11-25", "market_open 2026-11-25"], 1)
+    file.write_text('[early_close]\n2026-11-25 = "13:00"\n')
+    desk.walk(other, "2026-11-25 13:00", minutes=10)
+    assert [day.closes for day in asked[1:]] == [at("2026-11-25 13:00")]
+    assert desk.ran[2:] == ["post_market 2026-11-25"]
+    file.write_text('[early_close]\n2026-11-25 = "15:00"\n')
+    desk.walk(scheduler, "2026-11-25 20:00", minutes=10)
+    desk.walk(other, "2026-11-25 20:10", minutes=10)
+    assert (len(desk.ran), len(asked)) == (3, 3)
+    file.write_text("[closd]\n")
+    desk.now = at("2026-11-25 20:20")
+    scheduler.tick()
+    assert desk.messages() == ["The trading calendar is in doubt"]
+
+
+def test_an_edit_that_the_broker_denies_holds_what_is_left_of_the_day(desk):
+    """Agreed in the morning, then an edit of our own file: the open's run is held though the morning's was made."""
+    scheduler = desk.scheduler()
+    desk.walk(scheduler, "2026-11-25 09:00", minutes=30)
+    (desk.settings.home / "calendar.toml").write_text('[early_close]\n2026-11-25 = "13:00"\n')
+    desk.calendar = Calendar(False, "2026-11-25: exchange calendar 09:30 to 13:00, broker 09:30 to 16:00", today=True)
+    desk.now = at("2026-11-25 09:30")
+    assert [one.status for one in scheduler.tick()] == ["held"]
+    assert desk.ran == ["pre_market 2026-11-25"]
+
+
+def test_a_restored_journal_runs_nothing_again_by_itself(desk, tmp_path):
+    """Under way in the snapshot, or begun since: interrupted, told once, offered by hand; what comes later is run."""
+    desk.now = at("2026-11-25 08:00")
+
+    def copied(due):
+        desk.ran.append(due.id)
+        return {"told": str(snapshots.take(desk.journal.path, tmp_path / "snapshots").path)}
+
+    [first] = desk.scheduler(pre_market=copied).tick()
+    desk.walk(desk.scheduler(), "2026-11-25 10:00", minutes=15)
+    new = tmp_path / "new.sqlite3"
+    _, doubt = snapshots.restore(Path(first.told), new, who="operator bob", why="the disk died")
+    assert doubt.interrupted == ("pre_market 2026-11-25",)
+    desk.journal.close()
+    desk.journal, desk.ahead = Journal.open(new, "test"), timedelta(hours=1)
+    assert [(one.due.job, one.status) for one in desk.scheduler().tick()] == [("market_open", "interrupted")]
+    assert desk.scheduler().tick() == []
+    assert desk.messages() == ["Scheduled runs may have been made already"]
+    body = desk.journal.one("SELECT body FROM notifications")["body"]
+    assert "pre_market 2026-11-25, market_open 2026-11-25" in body
+    assert {row["status"] for row in schedule.known(desk.journal)} == {"interrupted"}
+    assert [one.status for one in desk.scheduler().run_now("pre_market", "bob")] == ["done"]
+    desk.walk(desk.scheduler(), "2026-11-25 16:00", minutes=15)
+    assert [name.split()[0] for name in desk.ran] == ["pre_market", "market_open", "pre_market", "post_market"]
+    assert desk.journal.verify().ok
+
+
+def test_at_390_times_the_speed_the_opens_run_waits_for_the_page_before_it(desk):
+    """A page takes 25 seconds, 162 minutes of such a day: the open's run is made late, and none after the close."""
+    desk.speed, desk.now = 390.0, at("2026-11-25 08:00")
+
+    def page(due):
+        desk.ran.append(due.id)
+        desk.now += timedelta(seconds=25 * desk.speed)
+        return {"told": "OK"}
+
+    scheduler = desk.scheduler(pre_market=page)
+    desk.now = at("2026-11-25 09:00")
+    scheduler.tick()
+    assert desk.now > at("2026-11-25 11:30")
+    assert [one.status for one in scheduler.tick()] == ["done"]
+    assert desk.ran == ["pre_market 2026-11-25", "market_open 2026-11-25"]
+    desk.now = at("2026-11-27 13:30")
+    assert {(one.due.job, one.status) for one in scheduler.tick()} >= {("market_open", "missed")}
+    desk.speed, desk.now = 1.0, at("2026-11-30 11:30")
+    assert {(one.due.job, one.status) for one in scheduler.tick()} >= {("market_open", "missed")}
+
+
+def test_a_run_whose_scheduler_died_and_nobody_took_up_in_time_is_missed_and_told(desk):
+    """Died in the open's run, awake after the close: it does not stay under way for ever."""
+    desk.now = at("2026-11-25 09:30")
+
+    def killed(due):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        desk.scheduler(market_open=killed).tick()
+    desk.now, desk.ahead = at("2026-11-25 15:00"), timedelta(hours=5, minutes=30)
+    assert [(one.due.job, one.status) for one in desk.scheduler().tick()] == [("market_open", "missed")]
+    assert desk.messages() == ["Scheduled runs were missed: market_open 2026-11-25"]
+    assert desk.scheduler().tick() == []
+    assert desk.journal.rebuild(check_only=True).differences == ()
 
 
 def test_the_broker_and_its_time_are_asked(tmp_path):
