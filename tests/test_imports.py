@@ -8,17 +8,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "athena"
-BASE = {"model", "errors", "config", "config_tables", "lot"}
+BASE = {"model", "errors", "config", "config_tables", "lot", "exchange_days"}
 MAY_IMPORT = {
     "model": set(),
     "errors": set(),
     "config_tables": {"errors"},
     "config": {"errors", "config_tables"},
     "lot": {"model"},
+    "exchange_days": {"model"},
     "journal": BASE,
     "core": BASE | {"journal"},
     "analysis": {"model", "errors", "lot"},
-    "simulator": {"model", "errors"},
+    "simulator": {"model", "errors", "exchange_days"},
     "live": BASE | {"journal", "core"},
     "ops": BASE | {"journal", "core", "live", "analysis", "simulator", "playbooks"},
     "playbooks": BASE | {"journal", "core", "live", "analysis"},

@@ -1,38 +1,17 @@
-"""The exchange's session of one day, early closes included, and the first day that is not over."""
+"""The first trading day that is not over, by the venue's time."""
 
 from __future__ import annotations
 
-import warnings
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
-from typing import Any
 
 from athena.config import Settings
+from athena.exchange_days import session_of
 from athena.journal.codec import from_text
 from athena.journal.journal import Journal
 from athena.model import NEW_YORK, OrderStatus, trading_date
 
 EXTENDED_HOURS_END = 20  # New York; after it nothing can be filled on any day
 _FINAL = tuple(status.value for status in OrderStatus if status.is_final)
-
-
-def session_of(day: date) -> tuple[datetime, datetime] | None:
-    """Open and close of New York's session in UTC; None on a day without one. The first call takes about a second."""
-    calendar = _calendar(day.replace(day=1))
-    if not calendar.is_session(day.isoformat()):
-        return None
-    opens, closes = calendar.session_open(day.isoformat()), calendar.session_close(day.isoformat())
-    return opens.to_pydatetime().astimezone(UTC), closes.to_pydatetime().astimezone(UTC)
-
-
-@lru_cache(maxsize=6)
-def _calendar(month: date) -> Any:
-    """The calendar around a month, made once: a longer one costs seconds, and ends a year ahead anyway."""
-    import exchange_calendars
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pandas tells exchange_calendars of its own coming changes
-        return exchange_calendars.get_calendar("XNYS", start=month - timedelta(days=7), end=month + timedelta(days=38))
 
 
 def not_over(journal: Journal, settings: Settings) -> tuple[date, str]:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from athena.config import Settings
-from athena.core.sessions import session_of
 from athena.errors import SettingsError, did_you_mean
+from athena.exchange_days import session_of
 from athena.model import NEW_YORK
 
 FILE = "calendar.toml"

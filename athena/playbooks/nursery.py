@@ -20,14 +20,14 @@ import tempfile
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from athena.playbooks.workers import Worker
 
 AVAILABLE = sys.platform == "linux"
 _PRELOADED = (
     "papermill.execute", "nbconvert", "pandas", "plotly.graph_objects", "plotly.io", "ipykernel.kernelapp",
-    "ipykernel.ipkernel", "exchange_calendars", "scipy.optimize", "scipy.cluster.hierarchy", "scipy.stats",
+    "ipykernel.ipkernel", "scipy.optimize", "scipy.cluster.hierarchy", "scipy.stats",
     "athena.live.brokers.alpaca", "athena.live.limit_replay", "athena.analysis.daily", "athena.playbooks.sources",
     "athena.playbooks.worker", "athena.playbooks.export", "athena.playbooks.engine", "athena.playbooks.record",
     "athena.playbooks.after_close",
@@ -151,6 +151,7 @@ def main(fd: int) -> None:
     block_slow_imports()
     for name in (*_PRELOADED, *_books()):
         importlib.import_module(name)
+    _rehearse()
     gc.freeze()  # what is shared stays shared
     asked = socket.socket(fileno=fd)
     waker, wakes = os.pipe()
@@ -218,6 +219,24 @@ def _become_worker(pipes: Sequence[int]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _rehearse() -> None:
+    """What a run does once and keeps: the notebook's schema and the page's selectors compiled, a figure's classes."""
+    import pandas as pd
+    from nbformat import validate
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+    from athena.playbooks.books.pictures import bars, curve
+    from athena.playbooks.export import PLOTLY, body_of
+
+    line = pd.Series([1.0, 2.0], pd.date_range("2020-03-09", periods=2, freq="h", tz="UTC"))
+    figures = [json.loads(each.to_json()) for each in (bars({"one": 1.0}, "units", lines=[1.0]), curve(line, "units"))]
+    shown: Any = [new_output("display_data", data={PLOTLY: each}) for each in figures]  # type: ignore[no-untyped-call]
+    cells = [new_markdown_cell("# Rehearsal"), new_code_cell(outputs=shown)]  # type: ignore[no-untyped-call]
+    notebook: Any = new_notebook(cells=cells)  # type: ignore[no-untyped-call]
+    validate(notebook)
+    body_of(notebook)
 
 
 def _books() -> list[str]:

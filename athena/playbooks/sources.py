@@ -18,8 +18,8 @@ import pandas as pd
 from athena.analysis.daily import DayRecord
 from athena.analysis.tables import rows_of
 from athena.config import Settings
-from athena.core.sessions import session_of
 from athena.errors import JournalError, SettingsError
+from athena.exchange_days import session_of
 from athena.journal import Journal
 from athena.journal.codec import day_of, from_text
 from athena.live.vitals import Beat, beat

@@ -1,18 +1,17 @@
 """The New York Stock Exchange's trading days: opens, closes (early ones too), holidays, extended hours.
 
-Facts come from exchange_calendars, which takes about a second to import: that waits for the first question. All
-instants are aware, in UTC.
+All instants are aware, in UTC.
 """
 
 from __future__ import annotations
 
-import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 
+from athena import exchange_days
 from athena.errors import SimulatorError
 from athena.model import trading_date
 
@@ -110,16 +109,7 @@ def _year(year: int) -> dict[date, Session]:
 
 @lru_cache(maxsize=64)
 def _calendar(year: int) -> tuple[list[date], dict[date, Session]]:
-    """One year's sessions, built only when asked for: a calendar of all years costs seconds and 125 MB."""
-    import exchange_calendars
-
     if not 1990 <= year <= 2100:
         raise SimulatorError(f"No trading calendar for the year {year}.", "Use a date from 1990 to 2100.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pandas tells exchange_calendars of its own coming changes
-        calendar = exchange_calendars.get_calendar("XNYS", start=f"{year}-01-01", end=f"{year}-12-31")
-    found = {
-        day.date(): Session(day.date(), opens.to_pydatetime().astimezone(UTC), closes.to_pydatetime().astimezone(UTC))
-        for day, opens, closes in zip(calendar.sessions, calendar.opens, calendar.closes, strict=True)
-    }
+    found = {day: Session(day, opens, closes) for day, (opens, closes) in exchange_days.sessions_of(year).items()}
     return list(found), found

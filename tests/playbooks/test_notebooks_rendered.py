@@ -1,14 +1,13 @@
 """Each playbook by a real kernel, once, and its page as a person sees it: offline, wide and narrow, light and dark."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
 import pytest
 
 from athena.config import Settings
+from athena.playbooks.batch import render_all
 from athena.playbooks.registry import PLAYBOOKS, find
-from athena.playbooks.runner import run_playbook
 from tests.playbooks.situations import ACTING, BOOKS, situation
 from tests.support.programs import require
 
@@ -31,12 +30,12 @@ def runs(tmp_path_factory):
     (home / "athena.toml").write_text('simulator_url = "http://127.0.0.1:9"\n')
     settings = Settings.load(home=home)
 
-    def run(name):
-        return run_playbook(name, {}, reports=home / "reports", settings=settings, who="tester", why="to be looked at",
-                            environment={**os.environ, "ATHENA_HOME": str(home)})  # fmt: skip
-
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(BOOKS, pool.map(run, BOOKS), strict=True))
+    outcomes = render_all(
+        [find(name) for name in BOOKS], {}, reports=home / "reports", settings=settings, who="tester",
+        why="to be looked at", environment={**os.environ, "ATHENA_HOME": str(home)}, at_once=2,
+    )  # fmt: skip
+    assert not [outcome.error for outcome in outcomes if outcome.run is None]
+    return {outcome.name: outcome.run for outcome in outcomes}
 
 
 @pytest.fixture(scope="module")

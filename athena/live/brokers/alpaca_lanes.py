@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from alpaca.common.rest import RESTClient
-from alpaca.data.historical import StockHistoricalDataClient
-from alpaca.trading.client import TradingClient
-
 from athena.config import Settings
+from athena.live.brokers.alpaca_imports import pandas_later
 from athena.live.brokers.http import Headroom, Lane, harness
+
+with pandas_later():
+    from alpaca.common.rest import RESTClient
+    from alpaca.data.historical import StockHistoricalDataClient
+    from alpaca.trading.client import TradingClient
 
 C = TypeVar("C", bound=RESTClient)
 

@@ -12,16 +12,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from alpaca.data.live.stock import StockDataStream
-from alpaca.trading.stream import TradingStream
 from websockets.legacy.exceptions import InvalidStatusCode
 
 from athena.config import Settings
 from athena.errors import AuthenticationFailed
 from athena.live.brokers import alpaca_wire as wire
 from athena.live.brokers.alpaca_fields import Malformed, cut
+from athena.live.brokers.alpaca_imports import pandas_later
 from athena.live.brokers.base import BrokerEvent, QuoteReceived, StreamRestored, TradeReceived, Unreadable
 from athena.live.brokers.streams import Refused
+
+with pandas_later():
+    from alpaca.data.live.stock import StockDataStream
+    from alpaca.trading.stream import TradingStream
 
 Emit = Callable[[BrokerEvent], None]
 

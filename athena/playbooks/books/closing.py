@@ -9,8 +9,9 @@ from typing import Any
 from athena.analysis import style
 from athena.analysis.assessment import Finding, Verdict
 from athena.core.curve import rebuild_curve
-from athena.core.sessions import not_over, session_of
+from athena.core.sessions import not_over
 from athena.errors import AthenaError
+from athena.exchange_days import session_of
 from athena.journal.codec import from_text
 from athena.journal.snapshots import FOLDER, list_snapshots
 from athena.playbooks.books.system import System

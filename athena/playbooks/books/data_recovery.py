@@ -15,6 +15,7 @@ from athena.analysis.tables import Column
 from athena.core.curve import rebuild_curve
 from athena.core.restore import as_of
 from athena.errors import AthenaError, SettingsError
+from athena.exchange_days import sessions_of
 from athena.journal import Journal
 from athena.journal.audit import rebuild, verify
 from athena.journal.snapshots import FOLDER, list_snapshots, snapshot_now
@@ -225,8 +226,6 @@ def _curve(system: System) -> tuple[Finding, Section, int | None]:
 
 def _days(system: System) -> tuple[Finding, Section]:
     """Sessions of the exchange between the first and the last day that the journal knows nothing of."""
-    import exchange_calendars
-
     check, rule = "Is every session in the journal?", "equity on each"
     days = {row[0] for row in system.journal.query("SELECT DISTINCT trading_date FROM equity")}
     if not days:
@@ -235,8 +234,8 @@ def _days(system: System) -> tuple[Finding, Section]:
             Section(QUESTIONS["days"], "Not known. The journal has no day yet."),
         )
     first, last = date.fromisoformat(min(days)), date.fromisoformat(max(days))
-    calendar = exchange_calendars.get_calendar("XNYS", start=first - timedelta(days=7), end=last + timedelta(days=7))
-    sessions = [str(day.date()) for day in calendar.sessions_in_range(str(first), str(last))]
+    years = range(first.year, last.year + 1)
+    sessions = [str(day) for year in years for day in sessions_of(year) if first <= day <= last]
     missing = [day for day in sessions if day not in days]
     rows = [[day] for day in missing]
     words = f"{len(sessions) - len(missing)} of {len(sessions)} sessions from {first} to {last} have equity."
