@@ -398,6 +398,11 @@ class Clock(_Checked):
                 raise ValueError(f"Clock.{name} is a naive time; give it a time zone")
 
 
+def dollars(amount: Decimal | float, *, signed: bool = False) -> str:
+    """An amount as people write it: $1,234.50, −$5.00; `signed` puts a plus before a gain."""
+    return f"{'−' if amount < 0 else '+' if signed else ''}${abs(amount):,.2f}"
+
+
 def trading_date(at: datetime) -> date:
     """The New York date of an aware time; daily figures roll on it, not at midnight UTC."""
     if at.tzinfo is None:

@@ -21,7 +21,7 @@ from athena.errors import JournalError
 from athena.journal.codec import decode, from_text, to_text
 from athena.journal.journal import Journal
 from athena.lot import EXTERNAL, Book, Lot
-from athena.model import NEW_YORK, ZERO, CashFlow, Fill, Position
+from athena.model import NEW_YORK, ZERO, CashFlow, Fill, Position, dollars
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -176,7 +176,7 @@ class Portfolio:
 
     def __repr__(self) -> str:
         held = ", ".join(f"{p.quantity:f} {p.symbol}" for p in self.positions()) or "flat"
-        return f"<Portfolio equity {_dollars(self.equity)}, profit {_dollars(self.pnl)}: {held}>"
+        return f"<Portfolio equity {dollars(self.equity)}, profit {dollars(self.pnl)}: {held}>"
 
     def _trade(self, strategy: str, symbol: str, signed: Decimal, price: Decimal, fee: Decimal) -> Decimal:
         self.cash -= signed * price + fee
@@ -230,10 +230,6 @@ def _open(settings: Settings | None) -> Iterator[Journal]:
     settings = settings or Settings.load()
     with Journal.open(settings.journal_path, f"operator {settings.operator}", read_only=True) as journal:
         yield journal
-
-
-def _dollars(amount: Decimal) -> str:
-    return f"{'−' if amount < 0 else ''}${abs(amount):,.2f}"
 
 
 def _moment(at: datetime | date | None) -> datetime | None:

@@ -17,7 +17,7 @@ from athena.live.guard_flag import GuardFlag
 from athena.live.guard_rules import Halt
 from athena.live.limits import LIMITS, Value, parse
 from athena.live.vitals import STALE_SECONDS, beat, books
-from athena.model import Origin, Scope
+from athena.model import Origin, Scope, dollars
 
 if TYPE_CHECKING:
     from athena.journal.journal import Journal, Transaction
@@ -141,10 +141,13 @@ def _loss(tx: Journal | Transaction) -> Line:
     transfers = sum((Decimal(amount) for kind, amount in flows if kind in _TRANSFERS), Decimal(0))
     limit = _limit(tx, _LOSS)
     if now is None:
-        return Line(name, True, f"nothing measured yet today; limit ${limit}")
+        return Line(name, True, f"nothing measured yet today; limit {dollars(limit)}")
     loss = Decimal(day["opening_equity"]) + transfers - Decimal(now["equity"])
     holds = loss < limit
-    return Line(name, holds, f"${loss:,.2f} of ${limit:,.2f}", "" if holds else f"Stay out today, or raise {_LOSS}.")
+    told = (
+        f"lost {dollars(loss)} of {dollars(limit)}" if loss > 0 else f"gained {dollars(-loss)}; limit {dollars(limit)}"
+    )
+    return Line(name, holds, told, "" if holds else f"Stay out today, or raise {_LOSS}.")
 
 
 def _causes(tx: Journal | Transaction, halts: tuple[Halt, ...]) -> Iterator[Line]:

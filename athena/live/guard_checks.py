@@ -14,7 +14,7 @@ from typing import Any
 from athena.live.guard_book import Book, OpenOrder, SymbolBook
 from athena.live.guard_rules import Bounds
 from athena.live.verdict import Code, Refused
-from athena.model import NEW_YORK, ZERO, Mode, OrderIntent, OrderStatus, OrderType, Purpose, Side
+from athena.model import NEW_YORK, ZERO, Mode, OrderIntent, OrderStatus, OrderType, Purpose, Side, dollars
 
 MINUTE = timedelta(seconds=60)
 MINUTE_NS = 60_000_000_000
@@ -80,7 +80,7 @@ def _no(code: Code, message: str, observed: Any, limit: Any, unit: str = "") -> 
 
 def _written(value: Any, unit: str) -> str:
     if unit == "$" and isinstance(value, Decimal):
-        return f"${value:,.2f}"
+        return dollars(value)
     return f"{value}{unit if unit != '$' else ''}"
 
 

@@ -13,7 +13,7 @@ from athena.live.guard_flag import GuardFlag, H, R
 from athena.live.guard_rules import Halt, Rules
 from athena.live.limits import LIMITS, Value, show
 from athena.live.vitals import beat
-from athena.model import Mode
+from athena.model import Mode, dollars
 
 if TYPE_CHECKING:
     from athena.journal.journal import Journal
@@ -54,7 +54,7 @@ class GuardStatus:
     at: datetime
 
     def __str__(self) -> str:
-        pnl = "unknown" if self.daily_pnl_dollars is None else f"${self.daily_pnl_dollars:+,.2f}"
+        pnl = "unknown" if self.daily_pnl_dollars is None else dollars(self.daily_pnl_dollars, signed=True)
         lines = [
             f"GUARD {self.mode.value.upper().replace('_', '-')}  {self.account} ({self.venue.upper()})  {self.why}",
             f"engine: {self.engine}",

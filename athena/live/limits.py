@@ -14,6 +14,7 @@ from typing import Any
 
 from athena.errors import GuardError, did_you_mean
 from athena.live.limit_table import ASCENDING, LIMITS, OF_A_TARGET, SUFFIXES, Limit, Unit, Value
+from athena.model import dollars
 
 __all__ = [
     "LIMITS",
@@ -79,7 +80,7 @@ def show(name: str, value: Value) -> str:
     if isinstance(value, tuple):
         return ", ".join(value) or "none"
     if limit.unit is Unit.DOLLARS:
-        return f"${value:,.2f}"
+        return dollars(Decimal(value))
     return f"{value}" if limit.unit in {Unit.COUNT, Unit.CHOICE, Unit.RATIO} else f"{value} {limit.unit.value}"
 
 

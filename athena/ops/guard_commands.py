@@ -15,6 +15,7 @@ from athena.errors import GuardError
 from athena.live.execution_guard import ExecutionGuard
 from athena.live.guard_rules import Rules
 from athena.live.limits import LIMITS, Unit, Value, effective, show
+from athena.model import dollars
 from athena.ops.health import EXIT_CODES
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def _amount(name: str, value: Decimal | None) -> str:
     if value is None:
         return ""
     if LIMITS[name].unit is Unit.DOLLARS:
-        return f"-${-value:,.2f}" if value < 0 else f"${value:,.2f}"
+        return dollars(value)
     return f"{value:,.1f}" if LIMITS[name].unit in {Unit.SECONDS, Unit.BPS} else f"{value:,f}"
 
 

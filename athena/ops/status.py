@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from athena.config import Settings
@@ -15,7 +16,7 @@ from athena.journal.journal import Journal
 from athena.live.execution_guard import ExecutionGuard
 from athena.live.limits import show
 from athena.live.vitals import beat, books
-from athena.model import ZERO, Mode, OrderStatus
+from athena.model import ZERO, Mode, OrderStatus, dollars
 from athena.ops.health import words
 from athena.ops.health_parts import troubles
 
@@ -251,14 +252,14 @@ def _headroom(ratio: float | None) -> str:
 
 
 def _dollars(text: str) -> str:
-    return f"${float(text):,.2f}" if text else "unknown"
+    return dollars(Decimal(text)) if text else "unknown"
 
 
 def _signed(text: str) -> str:
     if not text:
         return "unknown"
     colour = "red" if text.startswith("-") else "green"
-    return f"[{colour}]{'-' if text.startswith('-') else '+'}${abs(float(text)):,.2f}[/]"
+    return f"[{colour}]{dollars(Decimal(text), signed=True)}[/]"
 
 
 def _print(parts: list[Any]) -> None:

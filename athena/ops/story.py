@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from athena.config import Settings
 from athena.errors import AthenaError
 from athena.journal.journal import Journal
-from athena.model import NEW_YORK
+from athena.model import NEW_YORK, dollars
 from athena.ops.processes import Processes, answers
 
 DAY = date(2020, 2, 24)
@@ -221,7 +221,7 @@ class Story:
         if not (equity and opening and orders and fills):
             return "no figures yet"
         gain = float(equity["equity"]) - float(opening["opening_equity"])
-        return f"P&L {'+' if gain >= 0 else '−'}${abs(gain):,.2f}, {orders['n']} orders, {fills['n']} fills"
+        return f"P&L {dollars(gain, signed=True)}, {orders['n']} orders, {fills['n']} fills"
 
     def _progress(self, what: str, total: int) -> Any:
         return _Bar(self.console, what, total)

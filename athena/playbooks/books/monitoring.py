@@ -50,7 +50,7 @@ class Panel:
 
 
 PANELS: Mapping[str, Panel] = {
-    "pnl": Panel("athena_daily_pnl_dollars{$}", "Profit of the day, $", lambda v: f"${v:,.2f}", "$%{y:,.2f}", ",.2~f"),
+    "pnl": Panel("athena_daily_pnl_dollars{$}", "Profit of the day, $", style.dollars, "$%{y:,.2f}", ",.2~f"),
     "orders": Panel(  # summed: the playbook's own divides each status by itself
         'sum(rate(athena_orders_total{status="filled",$}[5m])) / sum(rate(athena_orders_total{$}[5m]))',
         "Share of orders filled, 5 minutes",
@@ -173,11 +173,11 @@ def _agrees(metrics: Metrics, known: Known) -> Finding:
     told, own = metrics.latest("pnl"), known.values.get("pnl")
     if told is None or own is None:
         return Finding(check, Verdict.UNKNOWN, "not known", rule, "One of the two has no profit.", "Start the engine.")
-    seen = f"${told:,.2f} and ${own:,.2f}"
+    seen = f"{style.dollars(told)} and {style.dollars(own)}"
     moved = metrics["pnl"].dropna().diff().abs().max() if len(metrics["pnl"]) > 1 else 0.0
     if abs(told - own) <= PNL_AGREES_DOLLARS + float(moved or 0.0):  # the market moves between a scrape and now
         return Finding(check, Verdict.OK, seen, rule)
-    reason = f"Prometheus has a profit of ${told:,.2f}, the journal ${own:,.2f}."
+    reason = f"Prometheus has a profit of {style.dollars(told)}, the journal {style.dollars(own)}."
     return Finding(check, Verdict.ATTENTION, seen, rule, reason, "Trust the journal; look at the age of the scrape.")
 
 
