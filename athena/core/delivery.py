@@ -54,12 +54,13 @@ class Courier:
     ) -> None:  # fmt: skip
         self._settings, self._journal = settings, journal
         self._now, self._jitter, self._send = now, jitter, send or by_channel(settings, environment)
+        self._lease_seconds = deadline_seconds(settings) + _LEASE_SLACK_SECONDS
         self._unrecorded: list[tuple[Claim, Outcome]] = []
 
     def deliver(self) -> list[Delivered]:
         """One pass over all channels; what was attempted. Raises JournalError where nothing can be claimed."""
         done = [self._record(claim, outcome) for claim, outcome in self._take_unrecorded()]
-        due = outbox.channels_due(self._journal, self._now())
+        due = outbox.channels_due(self._journal, self._now(), lease_seconds=self._lease_seconds)
         if not due:
             return done
         with ThreadPoolExecutor(len(due), thread_name_prefix="notify") as pool:
@@ -70,7 +71,7 @@ class Courier:
     def _channel(self, channel: str) -> list[Delivered]:
         """The due deliveries of one channel, one after the other; a channel that fails is left alone till later."""
         done: list[Delivered] = []
-        lease = deadline_seconds(self._settings) + _LEASE_SLACK_SECONDS
+        lease = self._lease_seconds
         for _ in range(BATCH_MAX):
             until = _uptime() + lease
             claim = outbox.claim(

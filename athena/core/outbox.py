@@ -4,6 +4,9 @@ A claim is a journal row with a lease, so several deliverers never work on one m
 that was queued is sent or shown as a dead letter, and never sent twice. There is one exception: where a deliverer died,
 or a receiver took the message and never answered, nobody knows whether it arrived. Losing it would be worse, so it is
 sent once more, marked as a possible repeat; a second time in doubt makes it a dead letter for an operator to judge.
+
+Clocks are set. What lies further ahead than anything here ever waits was stamped by a clock that has been set back
+since: it is due. A clock set forward by days ends no message: it is also counted how often it was tried.
 """
 
 from __future__ import annotations
@@ -23,21 +26,30 @@ UNSURE_MAX = 2
 BACKOFF_SECONDS, BACKOFF_SECONDS_MAX = 5.0, 900.0
 UNSURE_WAIT_SECONDS = 60.0
 PAUSE_SECONDS_MAX = 3600.0
+_AHEAD_SECONDS = PAUSE_SECONDS_MAX + 60  # of what was stamped by this clock, and a little for one that is slewed
+TRIED_PART_MIN = 1 / 6  # of the hours after which a message is given up: it was tried for so long, by count
 THROTTLE_SECONDS = 60.0
 _RANK = "CASE n.severity WHEN 'critical' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END"
 _COLUMNS = (
     "d.*, n.sequence, n.at, n.severity, n.title, n.body, n.dedup_key, n.source, n.page, n.mail"
     " FROM deliveries d JOIN notifications n ON n.id = d.notification_id"
 )
+_READY = (
+    "((d.status = 'queued' AND (d.next_at <= :now OR d.next_at > :ahead))"
+    " OR (d.status = 'sending' AND (d.lease_until <= :now OR d.lease_until > :leases_ahead)))"
+)
 _DUE = (
-    f"SELECT {_COLUMNS} WHERE d.channel = ? AND d.finished_at IS NULL"  # as the index of a channel has it
-    " AND ((d.status = 'queued' AND d.next_at <= ?) OR (d.status = 'sending' AND d.lease_until <= ?))"
-    f" AND (? OR n.severity = 'critical') ORDER BY {_RANK}, n.sequence, d.id LIMIT 1"
+    f"SELECT {_COLUMNS} WHERE d.channel = :channel AND d.finished_at IS NULL AND {_READY}"  # by the index of a channel
+    f" AND (:room OR n.severity = 'critical') ORDER BY {_RANK}, n.sequence, d.id LIMIT 1"
 )
 _PAUSED = (  # two searches of one index instead of a walk over everything ever sent
-    "SELECT MAX(pause_until) AS until FROM ("
-    "SELECT pause_until FROM deliveries WHERE channel = ? AND finished_at IS NULL"
-    " UNION ALL SELECT pause_until FROM deliveries WHERE channel = ? AND finished_at > ?) AS open"
+    "SELECT 1 FROM (SELECT pause_until FROM deliveries WHERE channel = :channel AND finished_at IS NULL"
+    " UNION ALL SELECT pause_until FROM deliveries WHERE channel = :channel AND finished_at > :pauses_since) AS open"
+    " WHERE pause_until > :now AND pause_until <= :ahead LIMIT 1"
+)
+_SENT = (
+    "SELECT COUNT(*) AS n FROM deliveries WHERE channel = :channel AND finished_at > :throttled_since"
+    " AND finished_at <= :now AND status = 'sent'"
 )
 IN_DOUBT = "it may have arrived twice already, or not at all: look in the channel, then athena notifications retry ID"
 
@@ -70,37 +82,27 @@ def queue(
     return identity, True
 
 
-def channels_due(journal: Journal, now: datetime) -> list[str]:
+def channels_due(journal: Journal, now: datetime, *, lease_seconds: float) -> list[str]:
     """The channels with something to send at this moment."""
-    at = to_text(now)
-    rows = journal.query(
-        "SELECT channel FROM deliveries WHERE status <> 'sent' AND status IN ('queued', 'sending')"
-        " AND ((status = 'queued' AND next_at <= ?) OR (status = 'sending' AND lease_until <= ?))",
-        (at, at),
-    )
-    return sorted({row["channel"] for row in rows})
+    unsent = "status <> 'sent' AND status IN ('queued', 'sending')"  # by the index of what is unsent
+    sql = f"SELECT DISTINCT channel FROM deliveries d WHERE {unsent} AND {_READY}"
+    return sorted(row["channel"] for row in journal.query(sql, _times(now, lease_seconds)))
 
 
 def claim(journal: Journal, channel: str, now: datetime, *, lease_seconds: float, per_minute: int) -> Claim | None:
     """The most urgent delivery of a channel, now ours; None where none is due, or the channel is to rest."""
-    at, token = to_text(now), secrets.token_hex(8)
+    token, facts = secrets.token_hex(8), {"channel": channel, **_times(now, lease_seconds)}
     with journal.transaction() as tx:
-        ended = to_text(now - timedelta(seconds=PAUSE_SECONDS_MAX))  # a pause is never longer
-        paused = tx.one(_PAUSED, (channel, channel, ended))
-        if paused is not None and paused["until"] is not None and paused["until"] > at:
+        if tx.one(_PAUSED, facts) is not None:
             return None
-        since = to_text(now - timedelta(seconds=THROTTLE_SECONDS))
-        sent = tx.one(
-            "SELECT COUNT(*) AS n FROM deliveries WHERE channel = ? AND finished_at > ? AND status = 'sent'",
-            (channel, since),
-        )
+        sent = tx.one(_SENT, facts)
         room = sent is None or sent["n"] < per_minute
-        row = tx.one(_DUE, (channel, at, at, 1 if room else 0))
+        row = tx.one(_DUE, facts | {"room": int(room)})
         if row is None:
             return None
         lost = row["status"] == "sending"
-        facts = {"id": row["id"], "claim": token, "lease_until": now + timedelta(seconds=lease_seconds)}
-        tx.append("delivery.claimed", facts | {"over_dead_claim": lost})
+        lease = {"id": row["id"], "claim": token, "lease_until": now + timedelta(seconds=lease_seconds)}
+        tx.append("delivery.claimed", lease | {"over_dead_claim": lost})
         unsure = row["unsure"] + (1 if lost else 0)
         if unsure >= UNSURE_MAX:
             told = f"two deliverers died while sending it; {IN_DOUBT}"
@@ -119,19 +121,40 @@ def finish(
         journal.append("delivery.sent", {"id": done.id, "claim": done.token, "at": now, "told": outcome.told})
         return "sent", outcome.told
     unsure, error = outcome.fate is Fate.UNSURE, outcome.told
-    wait = min(BACKOFF_SECONDS * 2 ** min(done.attempts - 1, 20), BACKOFF_SECONDS_MAX) * (0.75 + jitter() / 2)
+    wait = _backoff(done.attempts) * (0.75 + jitter() / 2)
     pause = min(outcome.retry_after_seconds or 0.0, PAUSE_SECONDS_MAX)
     wait = max(wait, pause, UNSURE_WAIT_SECONDS if unsure else 0.0)
     dead = outcome.fate is Fate.REFUSED
     if unsure and done.unsure + 1 >= UNSURE_MAX:
         dead, error = True, f"{error}; {IN_DOUBT}"
-    elif now + timedelta(seconds=wait) - done.queued_at > timedelta(hours=give_up_hours):
+    elif _worn_out(done, now + timedelta(seconds=wait), give_up_hours * 3600):
         dead, error = True, f"{error}; given up after {done.attempts} attempts in {give_up_hours:g} h"
     facts: dict[str, Any] = {"id": done.id, "claim": done.token, "error": error, "unsure": unsure}
     facts["next_at"] = None if dead else now + timedelta(seconds=wait)
     facts["pause_until"] = now + timedelta(seconds=pause) if pause else None
     journal.append("delivery.failed", facts)
     return "dead" if dead else "queued", error
+
+
+def _times(now: datetime, lease_seconds: float) -> dict[str, str]:
+    """The moments of the queries. A lease ends within its length: one far longer is of a clock that was set back."""
+    seconds = {
+        "now": 0.0, "ahead": _AHEAD_SECONDS, "leases_ahead": 2 * lease_seconds, "pauses_since": -PAUSE_SECONDS_MAX,
+        "throttled_since": -THROTTLE_SECONDS,
+    }  # fmt: skip
+    return {name: to_text(now + timedelta(seconds=ahead)) for name, ahead in seconds.items()}
+
+
+def _backoff(attempts: int) -> float:
+    """Seconds to wait after so many attempts."""
+    return min(BACKOFF_SECONDS * 2.0 ** min(attempts - 1, 20), BACKOFF_SECONDS_MAX)
+
+
+def _worn_out(done: Claim, again_at: datetime, limit_seconds: float) -> bool:
+    """Whether a message is too old for another attempt: by the clock, unless attempts say that this was set."""
+    elapsed = (again_at - done.queued_at).total_seconds()
+    tried = sum(_backoff(attempt) for attempt in range(1, done.attempts + 1))
+    return tried > limit_seconds or (elapsed > limit_seconds and tried > limit_seconds * TRIED_PART_MIN)
 
 
 def deliveries(journal: Journal, *, status: Sequence[str] = (), last: int = 50) -> list[dict[str, Any]]:

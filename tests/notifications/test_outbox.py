@@ -159,7 +159,8 @@ def test_a_hanging_receiver_holds_up_no_other_and_gets_one_marked_repeat(
 
 
 def test_a_dead_mail_server_loses_nothing(told, settings, journal, environment, clock, box):
-    """A refused connection is tried with growing pauses for a day, then shown as dead; a server come back gets it."""
+    """A refused connection is tried with growing pauses, after some hours shown as dead; a server come back gets it."""
+    settings = replace(settings, notifications=replace(settings.notifications, give_up_hours=2.0))
     gone = replace(settings, notifications=replace(settings.notifications, smtp_port=1))
     courier = Courier(gone, journal, environment, now=clock, jitter=lambda: 0.5)
     told()
@@ -176,8 +177,46 @@ def test_a_dead_mail_server_loses_nothing(told, settings, journal, environment, 
     assert [one.status for one in well.deliver()] == ["sent"]
     assert len(box.mails) == 1
     told("another")
-    clock.forward(hours=25)
-    assert [one.status for one in courier.deliver() if one.channel == "email"] == ["dead"]
+    clock.ahead, status = timedelta(), ""
+    while status != "dead":
+        clock.forward(minutes=10)
+        status = next((one.status for one in courier.deliver() if one.channel == "email"), status)
+        assert clock.ahead < timedelta(hours=3)
+    assert clock.ahead > timedelta(hours=1, minutes=30)
+
+
+def test_a_clock_set_forward_by_days_makes_no_first_failure_a_dead_letter(told, courier, clock, slack):
+    """Three days ahead at once, and Slack refuses: it waits, is tried again, and arrives."""
+    told()
+    clock.forward(days=3)
+    slack.answers = [500]
+    assert {one.channel: one.status for one in courier.deliver()}["slack"] == "queued"
+    clock.forward(minutes=1)
+    assert [(one.channel, one.status) for one in courier.deliver()] == [("slack", "sent")]
+
+
+def test_a_clock_set_back_by_hours_holds_nothing_up(told, settings, journal, environment, clock, slack):
+    """Retries, pauses, the throttle and a dead deliverer's lease, stamped three hours ahead: all pass at once."""
+    slow = replace(settings, notifications=replace(settings.notifications, per_minute=1))
+    courier = Courier(slow, journal, environment, now=clock, jitter=lambda: 0.5)
+    clock.forward(hours=3)
+    told("first", severity="info")
+    slack.answers = [(429, {"Retry-After": "600"})]
+    assert [one.status for one in courier.deliver()] == ["queued"]
+    clock.ahead = timedelta()
+    assert [one.status for one in courier.deliver()] == ["sent"]  # neither retry nor the channel's pause is waited for
+    clock.forward(hours=3)
+    told("second", severity="info")
+    assert [one.status for one in courier.deliver()] == ["sent"]
+    told("third", severity="info")
+    clock.ahead = timedelta(minutes=2)
+    assert [one.status for one in courier.deliver()] == ["sent"]  # the throttle counts what was sent, not what will be
+    told("fourth", severity="info")
+    clock.forward(hours=3)
+    assert outbox.claim(journal, "slack", clock(), lease_seconds=60, per_minute=10) is not None
+    clock.ahead = timedelta(minutes=4)
+    assert [one.status for one in courier.deliver()] == ["sent"]
+    assert "may be a repeat" in slack.texts[-1]
 
 
 def test_a_mail_is_one_message_whatever_the_server_says(told, courier, box, clock, journal):
