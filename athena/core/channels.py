@@ -1,4 +1,4 @@
-"""How a message leaves the machine: Slack-shaped webhooks, mail, and whatever Apprise knows. Each says what came of it.
+"""How a message leaves the machine: Slack-shaped webhooks and mail (and `channel_apprise`). Each says what came of it.
 
 Secrets are read from the environment at the moment of sending and appear in no outcome, log or repr.
 """
@@ -199,21 +199,3 @@ def _words(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return str(getattr(error, "strerror", None) or type(error).__name__)
-
-
-def send_apprise(url: str, channel: str, title: str, body: str, severity: str) -> Outcome:
-    """One message to one Apprise address; Apprise says only whether it went, not why not."""
-    import logging
-
-    import apprise
-
-    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # its warnings may quote the address
-    sender = apprise.Apprise()
-    if not sender.add(url):
-        return Outcome(Fate.REFUSED, f"{apprise_variable(channel)} is no address that Apprise knows")
-    kind = {"info": apprise.NotifyType.INFO, "warning": apprise.NotifyType.WARNING}.get(
-        severity, apprise.NotifyType.FAILURE
-    )
-    if sender.notify(body=body, title=title, notify_type=kind, body_format=apprise.NotifyFormat.TEXT):
-        return Outcome(Fate.SENT, f"{channel} took it")
-    return Outcome(Fate.LATER, f"{channel}: Apprise could not deliver it")

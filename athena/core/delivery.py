@@ -13,11 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from athena.config import Settings
 from athena.core import channels, message, outbox
+from athena.core.channel_apprise import send_apprise
 from athena.core.channels import Fate, Outcome
 from athena.core.outbox import Claim
 from athena.errors import JournalError
@@ -116,9 +117,10 @@ def by_channel(settings: Settings, environment: Mapping[str, str]) -> Send:
         if claim.channel == "email":
             mail = message.mail(claim.message, settings)
             return channels.send_mail(mail, settings.notifications, environment.get(channels.PASSWORD_VARIABLE, ""))
-        url = environment[channels.apprise_variable(claim.channel)]
-        title, body = message.subject(claim.message, settings), "\n".join(message.paragraphs(claim.message, settings))
-        return channels.send_apprise(url, claim.channel, title, body, claim.message.severity)
+        url, severity = environment[channels.apprise_variable(claim.channel)], claim.message.severity
+        told = replace(claim.message, repeat=claim.message.repeat or claim.attempts > 1)
+        title, body = message.subject(told, settings), "\n".join(message.paragraphs(told, settings))
+        return send_apprise(url, claim.channel, title, body, severity)
 
     return send
 

@@ -387,6 +387,33 @@ def test_apprise_delivers_to_a_named_channel(settings, journal, slack):
     assert {one.channel: one.status for one in Courier(settings, journal, environment).deliver()}["pager"] == "queued"
 
 
+def test_apprise_in_doubt_repeats_once_and_says_so(settings, journal, slack, clock):
+    """It took the message and was slow: one marked repeat, then a dead letter. Refusals are tried on, marked too."""
+    address = f"json://127.0.0.1:{slack.server_port}/hook?rto=0.3"
+    only = replace(settings, notifications=replace(settings.notifications, critical=("pager",)))
+    courier = Courier(only, journal, {"ATHENA_APPRISE_PAGER": address}, now=clock, jitter=lambda: 0.5)
+    slack.answers = [500, 503]
+    notify(only, severity="critical", title="Read timed out", journal=journal, environment={})
+    for expected in ("queued", "queued", "sent"):
+        assert [one.status for one in courier.deliver()] == [expected]
+        clock.forward(minutes=1)
+    assert ["may be a repeat" in body["message"] for _, _, body in slack.bodies] == [False, True, True]
+    slack.hang = threading.Event()
+    notify(only, severity="critical", title="slow", journal=journal, environment={})
+    assert [one.status for one in courier.deliver()] == ["queued"]
+    clock.forward(minutes=2)
+    assert [one.status for one in courier.deliver()] == ["dead"]
+    assert "may be a repeat" in slack.bodies[-1][2]["message"]
+    clock.forward(days=1)
+    assert courier.deliver() == []
+    slack.hang.set()
+    gone = Courier(only, journal, {"ATHENA_APPRISE_PAGER": "json://127.0.0.1:1/hook"}, now=clock)
+    notify(only, severity="critical", title="nobody there", journal=journal, environment={})
+    for _ in range(4):
+        assert [one.status for one in gone.deliver()] == ["queued"]
+        clock.forward(minutes=2)
+
+
 def test_a_wrong_severity_or_no_title_is_refused(settings, journal):
     """A typo is named with the nearest right word, and nothing is queued."""
     with pytest.raises(SettingsError, match=r"severity is 'criticl'.*Did you mean 'critical'"):
