@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from html import escape
 from importlib.metadata import version
@@ -21,7 +22,7 @@ class Record:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         facts = {**self.result["facts"], "athena": version("athena")}
         rows = "".join(
-            f"<tr><td>{escape(key.replace('_', ' '))}</td><td>{escape('–' if value is None else str(value))}</td></tr>"
+            f"<tr><td>{escape(key.replace('_', ' '))}</td><td>{escape(_words(value))}</td></tr>"
             for key, value in facts.items()
         )
         html = (
@@ -32,6 +33,15 @@ class Record:
             "text/html": html,
             "text/plain": f"{self.result['verdict']}: {self.result['reason']}",
         }
+
+
+def _words(value: Any) -> str:
+    """A fact as people read it: a table in a line, a time without its millionths."""
+    if value is None:
+        return "–"
+    if isinstance(value, dict):
+        return ", ".join(f"{key.replace('_', ' ')} {_words(one)}" for key, one in value.items())
+    return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?\+00:00$", r"\1 \2 UTC", str(value))
 
 
 def record(assessment: Assessment) -> Record:

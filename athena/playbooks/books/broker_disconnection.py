@@ -201,7 +201,8 @@ def _reach(system: System) -> tuple[Section, Finding]:
         rows.append([verdict, name, f"{(datetime.now(UTC) - begun).total_seconds() * 1000:.0f} ms", seen])
     columns = [Column("verdict", ""), Column("name", "Asked"), Column("took", "Took"), Column("seen", "Answer")]
     good = all(row[0] == "OK" for row in rows)
-    words = f"Asked {'by the runner for this page' if settings.window_url else f'from here, at {settings.trading_url}'}. "
+    where = "by the runner for this page" if settings.window_url else f"from here, at {settings.trading_url}"
+    words = f"Asked {where}. "
     words += (
         "The venue answers: a broken stream is the engine's or the network's between."
         if good

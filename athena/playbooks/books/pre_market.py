@@ -170,7 +170,7 @@ def strategies(system: System) -> Finding:
         return Finding(
             check, Verdict.STOP, f"{len(wrong)} of {len(found)} wrong", rule, reason, "`athena validate-strategies`."
         )
-    return Finding(check, Verdict.OK, f"{len(found)} strategies" if found else "none configured", rule)
+    return Finding(check, Verdict.OK, f"{len(found)} would start" if found else "none configured", rule)
 
 
 def _overnight(system: System) -> tuple[Section, float | None]:
