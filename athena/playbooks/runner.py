@@ -83,17 +83,12 @@ def run_playbook(
     it says whether there is time for PDF and e-mail.
     """
     playbook = name if isinstance(name, Playbook) else find(name)
-    values = parameters.check(playbook.parameters, given or {})
     for label, text in (("who", who), ("why", why)):
         if not text.strip():
             raise SettingsError(f"a playbook run needs to know {label}.", f"Pass {label}=...")
     if pdf:
         chromium.need("a PDF")
-    if values.get("journal") == "":
-        values["journal"] = str(settings.journal_path.resolve())
-    day, sequence = manifest.journal_state(values)
-    if values.get("trading_date") == "" and day:
-        values["trading_date"] = day  # so that rendering it again tomorrow still means this day
+    values, sequence = _values(playbook, given or {}, settings)
     surroundings = os.environ if environment is None else environment
     begun, started_at = time.perf_counter(), datetime.now(UTC)
     try:
@@ -129,6 +124,17 @@ def run_playbook(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return published(files["json"], time.perf_counter() - begun)
+
+
+def _values(playbook: Playbook, given: Mapping[str, object], settings: Settings) -> tuple[dict[str, Any], int]:
+    """The checked parameters, journal and day written out, and the journal's sequence now; 0 where none is read."""
+    values = parameters.check(playbook.parameters, given)
+    if values.get("journal") == "":
+        values["journal"] = str(settings.journal_path.resolve())
+    day, sequence = manifest.journal_state(values)
+    if values.get("trading_date") == "" and day:
+        values["trading_date"] = day  # so that rendering it again tomorrow still means this day
+    return values, sequence
 
 
 def published(result: Path, seconds: float) -> PlaybookRun:
