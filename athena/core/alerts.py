@@ -20,14 +20,19 @@ from athena.journal.journal import Journal
 
 UNFINISHED = "(state <> 'notified' OR resolved_at IS NULL OR told = 0)"  # the index alerts_unfinished, word for word
 _SEVERITIES = {"critical": 0, "warning": 1}
+Identity = frozenset[tuple[str, str]]  # an alert's labels: the same whenever it fires again
 
 
 class AlertState(StrEnum):
-    """How far an alert has come; what is not `notified` is taken up again after a crash."""
+    """How far an alert has come; what is not `notified` is taken up again after a crash.
+
+    HELD: it has its page, but people were told of the same alert minutes ago; the next message tells of it.
+    """
 
     RECEIVED = "received"
     RUNNING = "running"
     PAGE = "page"
+    HELD = "held"
     NOTIFIED = "notified"
 
 
@@ -37,7 +42,8 @@ class Alert:
 
     `parameters` are those its playbook takes; `action` is what its rule asks for ("", "halt" or "halt_symbol") and
     `acted` what came of it. `verdict`, `reason`, `next_action` and `page` (a path) are of the playbook's run, empty
-    before it. `problem` says why something it asked for was refused. `told` says whether its end was told.
+    before it; `attempts` is how often that was begun. `problem` says why something it asked for was refused.
+    `notified_at` is when people were told of it last; `told` says whether its end was told.
     """
 
     id: str
@@ -56,6 +62,7 @@ class Alert:
     drill: bool
     problem: str
     run: str
+    attempts: int
     verdict: str
     reason: str
     next_action: str
@@ -66,6 +73,10 @@ class Alert:
     @property
     def firing(self) -> bool:
         return self.resolved_at is None
+
+    @property
+    def identity(self) -> Identity:
+        return frozenset(self.labels.items())
 
     @property
     def symbol(self) -> str:
@@ -125,6 +136,7 @@ def _alert(row: Any) -> Alert:
         drill=bool(row["drill"]),
         problem=row["problem"],
         run=row["run"] or "",
+        attempts=row["attempts"],
         verdict=row["verdict"] or "",
         reason=row["reason"] or "",
         next_action=row["next_action"] or "",

@@ -1,6 +1,7 @@
 """What alerts and playbook runs do to the tables. An alert is one row for as long as it fires; its end is in the row.
 
-States: received (durable, nothing done yet), running (its playbook), page (there is one, or why not), notified.
+States: received (durable, nothing done yet), running (its playbook), page (there is one, or why not), held (people were
+told of the same one minutes ago), notified.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from athena.journal.entry import Database, Entry, insert, kind
 _INSERT = insert(
     "alerts",
     "id sequence name severity labels annotations starts_at received_at playbook parameters action drill problem state"
-    " told",
+    " told attempts heard_at",
     " ON CONFLICT (id) DO NOTHING",
 )
 
@@ -25,12 +26,19 @@ def _received(db: Database, entry: Entry) -> None:
         (
             p["id"], entry.sequence, p["name"], p["severity"], encode(p["labels"]), encode(p["annotations"]),
             p["starts_at"], entry.at, p["playbook"], encode(p["parameters"]), p["action"], int(p["drill"]),
-            p["problem"], "received", 0,
+            p["problem"], "received", 0, 0, entry.at,
         ),
     )  # fmt: skip
     if p["status"] == "resolved":
         ended = p.get("ends_at") or entry.at
         db.execute("UPDATE alerts SET resolved_at = ? WHERE id = ? AND resolved_at IS NULL", (ended, p["id"]))
+
+
+@kind("alert.heard")
+def _heard(db: Database, entry: Entry) -> None:
+    """Alertmanager said again that these fire."""
+    for one in entry.payload["ids"]:
+        db.execute("UPDATE alerts SET heard_at = ? WHERE id = ?", (entry.at, one))
 
 
 @kind("alert.acted")
@@ -42,7 +50,8 @@ def _acted(db: Database, entry: Entry) -> None:
 @kind("alert.running")
 def _running(db: Database, entry: Entry) -> None:
     for one in entry.payload["ids"]:
-        db.execute("UPDATE alerts SET state = 'running', run = ? WHERE id = ?", (entry.payload["run"], one))
+        sql = "UPDATE alerts SET state = 'running', run = ?, attempts = attempts + 1 WHERE id = ?"
+        db.execute(sql, (entry.payload["run"], one))
 
 
 @kind("alert.page")
@@ -55,6 +64,12 @@ def _page(db: Database, entry: Entry) -> None:
         )
 
 
+@kind("alert.held")
+def _held(db: Database, entry: Entry) -> None:
+    for one in entry.payload["ids"]:
+        db.execute("UPDATE alerts SET state = 'held' WHERE id = ?", (one,))
+
+
 @kind("alert.notified")
 def _notified(db: Database, entry: Entry) -> None:
     for one in entry.payload["ids"]:
@@ -64,7 +79,7 @@ def _notified(db: Database, entry: Entry) -> None:
 @kind("alert.told_resolved")
 def _told_resolved(db: Database, entry: Entry) -> None:
     for one in entry.payload["ids"]:
-        db.execute("UPDATE alerts SET told = 1 WHERE id = ?", (one,))
+        db.execute("UPDATE alerts SET told = 1, notified_at = ? WHERE id = ?", (entry.at, one))
 
 
 @kind("playbook.ran")

@@ -106,7 +106,8 @@ alerts = _table(
     *_text("parameters!", "action!"),
     _number("drill"),
     *_text("problem!", "state!", "acted", "run", "verdict", "reason", "next_action", "page", "notified_at"),
-    _number("told"),
+    _number("told"), Column("attempts", Integer, nullable=False, server_default="0"), *_text("heard_at"),
+    Index("alerts_notified", "notified_at"),
     Index("alerts_unfinished", "state", sqlite_where=_unfinished, postgresql_where=_unfinished), clustered=True,
 )  # fmt: skip
 notifications = _table(

@@ -38,6 +38,7 @@ from athena.live.metrics_families import api_requests, counter, counters, gauge,
 from athena.live.vitals import STALE_SECONDS
 from athena.model import BrokerState, Mode, OrderStatus
 
+_TOLD = (AlertState.HELD, AlertState.NOTIFIED)
 LOSS_LIMIT = "max_daily_loss_dollars"
 _FINAL = ", ".join(f"'{status}'" for status in ("refused", "not_sent", "filled", "canceled", "expired", "rejected"))
 _OPEN = (  # word for word the condition of the index orders_open
@@ -261,7 +262,7 @@ def _alerts(journal: Journal, counts: Counts) -> Iterator[Metric]:
     yield gauge("outbox_oldest_age_seconds", "Since the oldest message that waits was queued; 0 without one.", age)
     unfinished = unfinished_alerts(journal)
     yield gauge("alerts_unfinished", "Alerts whose page or message, or end, is still to be told.", len(unfinished))
-    waiting = [alert.received_at for alert in unfinished if alert.state is not AlertState.NOTIFIED]
+    waiting = [alert.received_at for alert in unfinished if alert.state not in _TOLD]
     age = (datetime.now(UTC) - min(waiting)).total_seconds() if waiting else 0.0
     told = "Since the oldest alert came whose page or message is still to come; 0 without one."
     yield gauge("alerts_oldest_unfinished_age_seconds", told, age)

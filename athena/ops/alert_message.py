@@ -23,8 +23,11 @@ def names(group: Sequence[Alert]) -> str:
     return f"{drill}{', '.join(told[:NAMED_MAX])}{more}"
 
 
-def found(group: Sequence[Alert], settings: Settings) -> dict[str, Any]:
-    """Severity, title, body and page of the message about a group whose playbook was run, or could not be."""
+def found(group: Sequence[Alert], settings: Settings, before: Sequence[Alert] = ()) -> dict[str, Any]:
+    """Severity, title, body and page of the message about a group whose playbook was run, or could not be.
+
+    before: earlier firings of the same alerts, told or held.
+    """
     first = group[0]
     lines = [] if first.playbook and first.page else ["There is no page: decide by athena status."]
     lines += [f"{first.reason}", f"Next: {first.next_action}"] if first.next_action else [first.reason]
@@ -32,7 +35,10 @@ def found(group: Sequence[Alert], settings: Settings) -> dict[str, Any]:
         lines.append("")
         lines.append(f"{alert.name} since {alert.starts_at:%H:%M:%S} UTC: {alert.summary}")
         lines += [text for text in (alert.annotations.get("description", ""),) if text]
+        lines += _again(alert, before)
         lines += [f"Action: {alert.acted}"] if alert.acted else []
+        lines += ["Action: it is NOT halted yet; that is tried again."] if _still_asks(alert) else []
+        lines += [f"Not reported any more since {alert.resolved_at:%H:%M:%S} UTC."] if alert.resolved_at else []
         lines += [f"Refused: {alert.problem}"] if alert.problem else []
         lines.append(f"Runbook: {runbook(alert, settings)}")
     if len(group) > NAMED_MAX:
@@ -58,19 +64,55 @@ def without_page(group: Sequence[Alert]) -> dict[str, Any]:
     return {"severity": "critical", "title": f"No page yet: {names(group)}", "body": "\n".join(lines)}
 
 
-def ended(alert: Alert, silence: str) -> dict[str, Any]:
-    """The message that an alert is over; with the engine's `silence` in words, that nobody knows whether it is."""
-    until = alert.resolved_at or alert.received_at
-    minutes = max(0.0, (until - alert.starts_at).total_seconds()) / 60
-    name = names([alert])
+def ended(group: Sequence[Alert], held: Sequence[int], silence: str) -> dict[str, Any]:
+    """The message that alerts are over; with the engine's `silence` in words, that nobody knows whether they are.
+
+    held: of each, its firings that no message told of.
+    """
+    lines = []
+    for alert, number in list(zip(group, held, strict=True))[:NAMED_MAX]:
+        until = alert.resolved_at or alert.received_at
+        minutes = max(0.0, (until - alert.starts_at).total_seconds()) / 60
+        name = f"{alert.name}{f' {alert.symbol}' if alert.symbol else ''}: it" if len(group) > 1 else "It"
+        back = f" It had come back {_times(number)} since the last message." if number else ""
+        lines.append(f"{name} fired for {minutes:.0f} minutes, until {until:%H:%M:%S} UTC.{back}")
     if silence:
-        body = (
-            f"It fired for {minutes:.0f} minutes. The engine tells nothing any more ({silence}), so nobody knows"
-            " whether it is over: athena status."
+        over = "it is" if len(group) == 1 else "they are"
+        lines.append(
+            f"The engine tells nothing any more ({silence}), so nobody knows whether {over} over: athena status."
         )
-        return {"severity": "warning", "title": f"No longer reported: {name}", "body": body}
-    body = f"It fired for {minutes:.0f} minutes. Halts stand until a person lifts them: athena status."
-    return {"severity": "info", "title": f"Over: {name}", "body": body}
+        return {"severity": "warning", "title": f"No longer reported: {names(group)}", "body": "\n".join(lines)}
+    lines.append("Halts stand until a person lifts them: athena status.")
+    return {"severity": "info", "title": f"Over: {names(group)}", "body": "\n".join(lines)}
+
+
+def not_halted(alert: Alert, symbol: str, why: str) -> dict[str, Any]:
+    """The message that a halt an alert's rule asks for could not be set, with what to type."""
+    lines = [
+        f"Its rule halts {symbol or 'all trading'}. That failed again and again and is not tried any more: {why}",
+        f"Type: athena halt{f' --symbol {symbol}' if symbol else ''} {alert.name}",
+        "If that fails too: athena emergency-stop",
+    ]
+    return {"severity": "critical", "title": f"NOT HALTED: {names([alert])}", "body": "\n".join(lines)}
+
+
+def _again(alert: Alert, before: Sequence[Alert]) -> list[str]:
+    """How often it fired since it was told of; nothing where it is the first time."""
+    earlier = [other for other in before if other.identity == alert.identity]
+    if not earlier:
+        return []
+    told = max((other.notified_at for other in earlier if other.notified_at), default=None)
+    since = f", since the message of {told:%H:%M:%S} UTC" if told else ""
+    held = sum(other.notified_at is None for other in earlier) + 1
+    return [f"It was over in between and came back {_times(held)}{since}."]
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def _still_asks(alert: Alert) -> bool:
+    return bool(alert.action) and not alert.acted and alert.firing
 
 
 def runbook(alert: Alert, settings: Settings) -> str:

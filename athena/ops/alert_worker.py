@@ -1,290 +1,167 @@
-"""What is done about an alert: halt if its rule says so, run its playbook, tell people. One thing after the other.
+"""What is done about alerts: halt if their rule says so, run their playbook, tell people.
 
-Each step is journaled before the next, so that whoever comes after a crash goes on where it stopped: a run whose page
-is in the archive is not run again, a message has a key and is queued once. Alerts that want the same playbook are
-answered by one run that names them all.
+One thread halts and tells, which takes milliseconds; LANES threads run playbooks, which take seconds or hang. Only the
+last lane takes what is not critical. Each step is journaled before the next: whoever comes after a crash goes on there.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import secrets
 import threading
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 
 from athena.config import Settings
 from athena.core.alerts import Alert, AlertState, unfinished_alerts
-from athena.core.notifications import notify
-from athena.errors import AthenaError, JournalError, PlaybookError
+from athena.errors import JournalError
 from athena.journal.journal import Journal
-from athena.live.vitals import beat
-from athena.ops.alert_acting import act
-from athena.ops.alert_message import ended, found, names, without_page
-from athena.playbooks.runner import PlaybookRun, published, reserve, run_playbook
-from athena.playbooks.workers import Worker
+from athena.ops.alert_acting import Acting
+from athena.ops.alert_answer import Answers, Run
+from athena.ops.alert_nursery import WarmWorkers
+from athena.ops.alert_telling import Telling
+from athena.playbooks.runner import run_playbook
 
 log = logging.getLogger("athena.alerts")
-Run = Callable[..., PlaybookRun]  # run_playbook, or in tests what stands for it
+LANES = 3  # more would only share the same cores
 POLL_SECONDS, RETRY_SECONDS = 1.0, 2.0
-FIRST_WORD_AFTER = timedelta(minutes=1)
 _RANK = {"critical": 0, "warning": 1}
 
 
 class AlertWorker:
-    """Works off unfinished alerts until stopped; holds a worker in reserve, so that a page takes seconds."""
+    """Works off unfinished alerts until stopped. `problem` is what keeps it from it, in words.
 
-    def __init__(self, settings: Settings, journal: Journal, run: Run = run_playbook) -> None:
-        self._settings, self._journal, self._run_playbook = settings, journal, run
-        self._stop, self._arrived, self._asked = threading.Event(), threading.Event(), threading.Event()
-        self._acting = threading.Lock()
-        self._spare: Worker | None = None
-        self._aside: set[str] = set()  # alerts that could not be answered: tried again once the others are
-        self._first_told: set[str] = set()
+    run, workers: what runs playbooks, and in which processes; without workers each run starts its own, cold.
+    """
+
+    def __init__(
+        self, settings: Settings, journal: Journal, run: Run = run_playbook, workers: WarmWorkers | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:  # fmt: skip
+        self._journal, self._workers, self._clock = journal, workers, clock
+        self._acting = Acting(settings, journal)
+        self._answers = Answers(settings, journal, run, workers)
+        self._telling = Telling(settings, journal)
+        self._stop, self._choosing = threading.Event(), threading.Lock()
+        self._news = [threading.Event() for _ in range(LANES + 1)]  # one a thread: something is to be done
+        self._taken: set[str] = set()  # alerts that a lane is at
+        self._aside: dict[str, float] = {}  # alerts that could not be answered -> when they are tried again
         self.problem = ""
 
     def arrived(self) -> None:
         """Something new is in the journal."""
-        self._arrived.set()
-        self._asked.set()
+        for news in self._news:
+            news.set()
 
     def stop(self) -> None:
         self._stop.set()
         self.arrived()
 
     def work(self) -> None:
-        """Until `stop`. What goes wrong is told, and tried again: nothing of an alert is given up."""
-        acting = threading.Thread(target=self._act_at_once, name="alerts-act", daemon=True)
-        acting.start()
-        try:
-            while not self._stop.is_set():
-                try:
-                    self._keep_spare()
-                    self._arrived.wait(POLL_SECONDS)
-                    self._arrived.clear()
-                    while not self._stop.is_set() and self.step():
-                        pass
-                    if not self._aside:
-                        self.problem = ""
-                    self._aside.clear()
-                except Exception as error:
-                    self._wrong(error)
-                    self._stop.wait(RETRY_SECONDS)
-        finally:
-            acting.join(RETRY_SECONDS)
-            if self._spare is not None:
-                self._spare.end()
-
-    def act(self) -> bool:
-        """Halt what one alert's rule says; False when none asks. Raises JournalError."""
-        with self._acting:
-            for alert in unfinished_alerts(self._journal):
-                if alert.action and not alert.acted and alert.firing:
-                    outcome = act(self._settings, alert)
-                    self._journal.append("alert.acted", {"id": alert.id, "outcome": outcome})
-                    return True
-        return False
+        """Until `stop`. What goes wrong is told, and tried again: nothing of an alert is given up in silence."""
+        loops: list[Callable[[], bool]] = [self._lane_of(critical_only=lane < LANES - 1) for lane in range(LANES)]
+        threads = [
+            threading.Thread(target=self._until_stopped, args=(loop, news), name="alerts-lane")
+            for loop, news in zip(loops, self._news[1:], strict=True)
+        ]
+        threads.append(threading.Thread(target=self._keep_workers, name="alerts-workers", daemon=True))
+        for thread in threads:
+            thread.start()
+        self._until_stopped(self.attend, self._news[0])
+        for thread in threads[:LANES]:
+            thread.join()
+        if self._workers is not None:
+            self._workers.close()
 
     def step(self) -> bool:
-        """Do the most urgent thing there is; False when there is none. Raises JournalError, and then lost nothing.
+        """Do the most urgent thing there is; False when there is none. Raises JournalError, and then lost nothing."""
+        return self.attend() or self.answer()
 
-        Alerts whose answer fails otherwise are set aside before that is raised, so that they hold up no others.
-        """
-        if self.act():
+    def attend(self) -> bool:
+        """What takes no time: halt what one alert's rule says, or tell people of some; False when there is none."""
+        if self._acting.step():
             return True
-        alerts = [alert for alert in unfinished_alerts(self._journal) if alert.id not in self._aside]
-        group, do = _next(alerts)
+        with self._choosing:
+            alerts, taken = self._open(), set(self._taken)
+        task = self._telling.next(alerts, taken, self._clock())
+        if task is None:
+            if not self._aside:
+                self.problem = ""
+            return False
+        self._do(task[1], {alert.id for alert in task[0]})
+        return True
+
+    def answer(self, critical_only: bool = False) -> bool:
+        """Run the playbook that the most urgent alerts want; False when none waits that may be taken."""
+        with self._choosing:
+            group = most_urgent(self._waiting(), critical_only)
+            ids = {alert.id for alert in group}
+            self._taken |= ids
         if not group:
             return False
         try:
-            {"end": self._tell_end, "tell": self._tell, "answer": self._answer}[do](group)
-        except JournalError:
-            raise
-        except Exception:
-            self._aside.update(alert.id for alert in group)
-            raise
+            self._do(lambda: self._answers.answer(group, hurry=lambda: bool(self._waiting())), ids)
+        finally:
+            with self._choosing:
+                self._taken -= ids
+            self._news[0].set()
         return True
 
-    def _act_at_once(self) -> None:
-        """What an alert's rule asks for never waits for another alert's playbook, and people not for one that hangs."""
-        while not self._stop.is_set():
-            self._asked.wait(POLL_SECONDS)
-            self._asked.clear()
-            try:
-                while not self._stop.is_set() and self.act():
-                    pass
-                self.first_word(datetime.now(UTC) - FIRST_WORD_AFTER)
-            except Exception as error:
-                self._wrong(error)
-                self._stop.wait(RETRY_SECONDS)
-
-    def first_word(self, oldest: datetime) -> None:
-        """Tell, without their page and once, of critical alerts that came before `oldest` and wait for it still."""
-        waiting = [
-            alert for alert in unfinished_alerts(self._journal)
-            if alert.severity == "critical" and alert.firing and alert.received_at < oldest
-            and alert.state in (AlertState.RECEIVED, AlertState.RUNNING) and alert.id not in self._first_told
-        ]  # fmt: skip
-        if waiting:
-            key = f"alert {waiting[0].id} waits"
-            notify(self._settings, **without_page(waiting), dedup_key=key, journal=self._journal)
-            self._first_told.update(alert.id for alert in waiting)
-
-    def _wrong(self, error: Exception) -> None:
-        self.problem = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
-        log.error("an alert waits", exc_info=error)
-
-    # ------------------------------------------------------------------------------------------------------- one group
-
-    def _answer(self, group: Sequence[Alert]) -> None:
-        """Run the group's playbook, or take up the run that was under way, and journal its page."""
-        run = group[0].run
-        made = self._made(run, group[0]) if run else None
-        if not run:
-            run = secrets.token_hex(6)
-            self._journal.append("alert.running", {"ids": [alert.id for alert in group], "run": run})
-        if made is not None:
-            self._paged(group, run, made)
-        elif group[0].playbook and not all(_came_too_late(alert) for alert in group):
-            try:
-                self._run(group, run)
-            except JournalError:
-                raise
-            except AthenaError as error:
-                log.error("%s: %s", group[0].playbook, error)
-                self._paged(group, run, None, error.message, error.hint)
-        else:
-            over = all(_came_too_late(alert) for alert in group)
-            why = "It was over before it could be looked at." if over else f"No playbook was run: {group[0].problem}."
-            self._paged(group, run, None, why)
-
-    def _run(self, group: Sequence[Alert], run: str) -> None:
-        """Run it; its page is journaled at once, and the mail's pictures are drawn then, unless another alert waits."""
-        spare, self._spare = self._spare, None
-        done = False
-
-        def told(made: PlaybookRun) -> bool:
-            nonlocal done
-            self._paged(group, run, made)
-            done = True
-            if spare is not None:
-                self._keep_spare()  # the next alert may come while pictures are drawn
-            return not _most_urgent(unfinished_alerts(self._journal))
-
+    def _do(self, task: Callable[[], None], ids: Iterable[str]) -> None:
+        """Do it. Alerts that it fails for are set aside before that is raised, so that they hold up no others."""
         try:
-            self._run_playbook(
-                group[0].playbook,
-                common_parameters(group),
-                reports=self._settings.reports,
-                settings=self._settings,
-                who="alerts",
-                why=f"alert run {run}: {names(group)}",
-                worker=spare,
-                email=bool(self._settings.notifications.smtp_host and self._settings.notifications.email_to),
-                told=told,
-            )
-        except PlaybookError as error:
-            if not done:
-                raise
-            log.warning("the mail goes without pictures: %s", error)
+            task()
+        except JournalError:  # then it fails for all
+            raise
+        except Exception:
+            self._aside |= dict.fromkeys(ids, time.monotonic() + RETRY_SECONDS)
+            raise
+        for one in ids:
+            self._aside.pop(one, None)
 
-    def _paged(
-        self, group: Sequence[Alert], run: str, made: PlaybookRun | None, reason: str = "", hint: str = ""
-    ) -> None:
-        """Journal what a run came to, or why there is none."""
-        told = {"verdict": "UNKNOWN", "reason": reason, "next_action": hint or "athena status", "page": ""}
-        if made is not None:
-            told = {
-                "verdict": made.verdict,
-                "reason": made.reason,
-                "next_action": made.action,
-                "page": str(made.html.resolve()),
-            }
-        with self._journal.transaction() as tx:
-            if group[0].playbook and (made is not None or hint):
-                succeeded = made is not None and made.succeeded
-                ran = {"playbook": group[0].playbook, "succeeded": succeeded, "verdict": told["verdict"], "run": run}
-                tx.append("playbook.ran", ran)
-            tx.append("alert.page", {"ids": [alert.id for alert in group], **told})
+    def _open(self) -> list[Alert]:
+        """Unfinished alerts but for those set aside."""
+        now = time.monotonic()
+        return [alert for alert in unfinished_alerts(self._journal) if self._aside.get(alert.id, 0.0) <= now]
 
-    def _made(self, run: str, alert: Alert) -> PlaybookRun | None:
-        """The page of a run that was under way when this process's predecessor ended, if it came to one."""
-        for path in self._results(alert):
+    def _waiting(self) -> list[Alert]:
+        """Alerts without a page that no lane is at, what their rule asks for tried at least."""
+        return [
+            alert for alert in self._open()
+            if alert.state in (AlertState.RECEIVED, AlertState.RUNNING) and alert.id not in self._taken
+            and not self._acting.due(alert)
+        ]  # fmt: skip
+
+    # -------------------------------------------------------------------------------------------------------- threads
+
+    def _lane_of(self, critical_only: bool) -> Callable[[], bool]:
+        return lambda: self.answer(critical_only)
+
+    def _until_stopped(self, step: Callable[[], bool], news: threading.Event) -> None:
+        while not self._stop.is_set():
             try:
-                record = json.loads(path.read_text(encoding="utf-8"))
-                if record["run"]["why"].startswith(f"alert run {run}:"):
-                    return published(path, record["run"]["seconds"])
-            except (OSError, ValueError, KeyError, TypeError):
-                continue  # torn or pruned; then it is run again
-        return None
+                news.wait(POLL_SECONDS)
+                news.clear()
+                while not self._stop.is_set() and step():
+                    pass
+            except Exception as error:
+                self.problem = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
+                log.error("an alert waits", exc_info=error)
+                self._stop.wait(RETRY_SECONDS if isinstance(error, JournalError) else 0)
 
-    def _results(self, alert: Alert) -> list[Path]:
-        """Results of the alert's playbook that were written since it came."""
-        since = alert.received_at.timestamp() - 1
-        found = self._settings.reports.resolve().glob(f"????-??-??/{alert.playbook}.*Z.json")
-        return [path for path in found if path.stat().st_mtime >= since] if alert.playbook else []
-
-    # ---------------------------------------------------------------------------------------------------------- telling
-
-    def _tell(self, group: Sequence[Alert]) -> None:
-        """Queue the message and say that it is queued, in one transaction."""
-        message = found(group, self._settings)
-        with self._journal.transaction() as tx:
-            notify(self._settings, **message, dedup_key=f"alert run {group[0].run}", tx=tx)
-            tx.append("alert.notified", {"ids": [alert.id for alert in group]})
-
-    def _tell_end(self, group: Sequence[Alert]) -> None:
-        """Tell an alert's end. Metrics end with the engine, and then nobody knows whether what they told of is over."""
-        (alert,) = group
-        engine = beat(self._journal)
-        if engine is not None and engine.alive and alert.resolved_at is not None and engine.at < alert.resolved_at:
-            self._aside.add(alert.id)  # it has not said since that it lives: look again in a moment
-            return
-        message = ended(alert, "" if engine is None or engine.alive else engine.silence)
-        with self._journal.transaction() as tx:
-            notify(self._settings, **message, dedup_key=f"alert {alert.id} ended", tx=tx)
-            tx.append("alert.told_resolved", {"ids": [alert.id]})
-
-    def _keep_spare(self) -> None:
-        if self._spare is not None and self._spare.fit:
-            return
-        if self._spare is not None:
-            self._spare.end()
-        self._spare = reserve(self._settings, self._settings.reports)
+    def _keep_workers(self) -> None:
+        while self._workers is not None and not self._stop.is_set():
+            with suppress(OSError):  # no process can be started now: runs start their own, or say why they cannot
+                self._workers.prepare()
+            self._stop.wait(POLL_SECONDS)
 
 
-def common_parameters(group: Sequence[Alert]) -> dict[str, Any]:
-    """Those on which all alerts of the group agree; the others are left at the playbook's defaults, which are wider."""
-    first = dict(group[0].parameters)
-    return {name: value for name, value in first.items() if all(a.parameters.get(name) == value for a in group)}
-
-
-def _next(alerts: Sequence[Alert]) -> tuple[list[Alert], str]:
-    """Which alerts are next, and what is to be done: tell their end, tell their page, or answer them."""
-    for alert in alerts:
-        if alert.state is AlertState.NOTIFIED:
-            return [alert], "end"
-    paged = [alert for alert in alerts if alert.state is AlertState.PAGE]
-    if paged:
-        return [alert for alert in paged if alert.run == paged[0].run], "tell"
-    return _most_urgent(alerts), "answer"
-
-
-def _most_urgent(alerts: Sequence[Alert]) -> list[Alert]:
-    """A run to take up again; else all alerts that wait for the playbook the most urgent one wants."""
-    running = [alert for alert in alerts if alert.state is AlertState.RUNNING]
-    if running:
-        return [alert for alert in running if alert.run == running[0].run]
-    waiting = [alert for alert in alerts if alert.state is AlertState.RECEIVED]
-    if not waiting:
+def most_urgent(alerts: Sequence[Alert], critical_only: bool = False) -> list[Alert]:
+    """All alerts that wait for the playbook the most urgent one wants, or for a run of it to be taken up again."""
+    choice = [alert for alert in alerts if not critical_only or alert.severity == "critical"]
+    if not choice:
         return []
-    first = min(waiting, key=lambda a: _RANK.get(a.severity, 2))
-    return [a for a in waiting if (a.playbook, a.drill) == (first.playbook, first.drill)]
-
-
-def _came_too_late(alert: Alert) -> bool:
-    """Whether it was over when it was first heard of: then its playbook would show another moment."""
-    return alert.resolved_at is not None and alert.resolved_at <= alert.received_at
+    first = min(choice, key=lambda a: (_RANK.get(a.severity, 2), a.state is not AlertState.RUNNING))
+    wanted = (first.state, first.run, first.playbook, first.drill)
+    return [a for a in alerts if (a.state, a.run, a.playbook, a.drill) == wanted]

@@ -21,6 +21,7 @@ from athena.live.engine_lock import EngineLock
 from athena.live.guard_halting import open_journal
 from athena.live.vitals import beat
 from athena.ops.alert_drill import drill
+from athena.ops.alert_nursery import WarmWorkers
 from athena.ops.alert_server import AlertServer, token_of, token_path
 from athena.ops.alert_worker import AlertWorker
 from athena.ops.health import COLOURS
@@ -83,7 +84,7 @@ def serve(settings: Settings) -> int:
     with ExitStack() as stack:
         stack.enter_context(EngineLock(settings.folder, "alerts.lock", "a webhook for alerts"))
         journals = [stack.enter_context(open_journal(settings.journal_path, "alerts")) for _ in range(3)]
-        worker = AlertWorker(settings, journals[1])
+        worker = AlertWorker(settings, journals[1], workers=WarmWorkers(settings))
         try:
             server = AlertServer(settings, journals[0], token_of(settings), worker.arrived)
         except OSError as error:

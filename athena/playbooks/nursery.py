@@ -25,6 +25,7 @@ from typing import IO, Any
 from athena.playbooks.workers import Worker
 
 AVAILABLE = sys.platform == "linux"
+BIRTH_SECONDS = 30.0  # until a worker says its first word, the nursery's own imports included
 _PRELOADED = (
     "papermill.execute", "nbconvert", "pandas", "plotly.graph_objects", "plotly.io", "ipykernel.kernelapp",
     "ipykernel.ipkernel", "scipy.optimize", "scipy.cluster.hierarchy", "scipy.stats",
@@ -50,8 +51,13 @@ class Nursery:
                 pass_fds=(theirs.fileno(),),
             )  # fmt: skip
 
+    @property
+    def alive(self) -> bool:
+        """Whether it can still be asked for a worker."""
+        return self._process.poll() is None
+
     def start(self) -> Worker | None:
-        """A worker that waits for its order; None where the nursery is gone: another start is needed then."""
+        """A worker that waits for its order; None where the nursery is gone or hangs: another start is needed then."""
         stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed by the worker's `end`
         order, theirs = os.pipe()
         mine, said = os.pipe()
@@ -97,8 +103,9 @@ class Forked:
         self.stdout = self._lines()
 
     def born(self) -> bool:
-        """Wait for its first word, its process id; False where there is none to come."""
-        line = self._said.readline()
+        """Wait for its first word, its process id; False where there is none to come, or not in time."""
+        ready, _, _ = select.select([self._said], [], [], BIRTH_SECONDS)
+        line = self._said.readline() if ready else b""
         if line.startswith(b'{"pid"'):
             self.pid = json.loads(line)["pid"]
             return True

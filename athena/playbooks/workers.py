@@ -7,6 +7,7 @@ behind it: `reserve()` where seconds count.
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -47,11 +48,15 @@ class Output(Protocol):
 
 @dataclass(eq=False)
 class Worker:
-    """A process that waits for one order. `environment` is what its notebook will see."""
+    """A process that waits for one order. `environment` is what its notebook will see.
+
+    limit_seconds: its run is ended then, where its order does not say so earlier.
+    """
 
     process: Process
     stderr: IO[bytes]
     environment: Mapping[str, str]
+    limit_seconds: float = math.inf
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -98,7 +103,7 @@ def work(worker: Worker, order: Mapping[str, Any], progress: Progress | None) ->
     folder = Path(order["folder"])
     path = folder / "order.json"
     path.write_text(json.dumps(order), encoding="utf-8")
-    limit = order["cell_timeout_seconds"] * 2 + GRACE_SECONDS
+    limit = min(order["cell_timeout_seconds"] * 2 + GRACE_SECONDS, worker.limit_seconds)
     _workers.add(worker)
     ended = threading.Timer(limit, worker.kill)
     ended.daemon = True

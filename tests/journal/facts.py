@@ -95,6 +95,8 @@ EVERY_KIND: tuple[tuple[str, dict[str, Any]], ...] = (
     ("alert.running", {"ids": ["a1"], "run": "r1"}),
     ("playbook.ran", {"playbook": "slippage_analysis", "succeeded": True, "verdict": "STOP", "run": "r1"}),
     ("alert.page", {"ids": ["a1"], "verdict": "STOP", "reason": "60 bps", "next_action": "halt", "page": "r.html"}),
+    ("alert.held", {"ids": ["a1"]}),
+    ("alert.heard", {"ids": ["a1"]}),
     ("alert.notified", {"ids": ["a1"]}),
     ("alert.received", alert(status="resolved", ends_at=VENUE_AT)),
     ("alert.told_resolved", {"ids": ["a1"]}),

@@ -3,6 +3,8 @@
 import http.client
 import json
 import socket
+import subprocess
+import tempfile
 import threading
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -22,10 +24,14 @@ from athena.journal.journal import Journal
 from athena.live.execution_guard import ExecutionGuard
 from athena.live.loopback import CONNECTIONS_MAX, Page
 from athena.model import Origin, Scope
+from athena.ops.alert_acting import PAUSES, Acting
+from athena.ops.alert_nursery import RUN_SECONDS_MAX, WarmWorkers
 from athena.ops.alert_payload import ALERTS_MAX, SIZE_MAX, NotAPayload, read
 from athena.ops.alert_server import AlertServer, persist, token_of, token_path
 from athena.ops.alert_worker import AlertWorker
+from athena.playbooks import workers
 from athena.playbooks.runner import published
+from athena.playbooks.workers import Worker
 from tests.engine.processes import wait_for
 from tests.monitoring.payloads import alert, body
 
@@ -85,11 +91,38 @@ class Runs:
         told(published(Path(f"{stem}.json"), 1.0))
 
 
-def work(live, runs):
-    """Do everything there is to do about alerts."""
-    worker = AlertWorker(*live, run=runs)
+def work(live, runs, later=timedelta(0)):
+    """Do everything there is to do about alerts, now or in a while."""
+    worker = AlertWorker(*live, run=runs, clock=lambda: datetime.now(UTC) + later)
     while worker.step():
         pass
+
+
+@contextmanager
+def working(live, run):
+    """A worker at work in threads of its own."""
+    worker = AlertWorker(*live, run=run)
+    thread = threading.Thread(target=worker.work)
+    thread.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        thread.join(30)
+
+
+class Hangs:
+    """Runs as Runs does, but for playbooks that hang until they are let go."""
+
+    def __init__(self, settings, *names):
+        self.runs, self.names = Runs(settings), names
+        self.under_way, self.let_go = [], threading.Event()
+
+    def __call__(self, name, *rest, **more):
+        if name in self.names:
+            self.under_way.append(name)
+            self.let_go.wait(30)
+        return self.runs(name, *rest, **more)
 
 
 def messages(journal):
@@ -316,32 +349,57 @@ def test_anothers_halt_does_not_stand_in_for_an_alerts(live):
 
 
 def test_a_halt_does_not_wait_for_another_alerts_playbook(live):
-    """While a playbook hangs, an alert that comes in halts what its rule says."""
+    """While a playbook hangs, an alert that comes in halts what its rule says; once."""
     made, journal = live
     persist(journal, read(body(alert("DataStale", severity="critical", playbook="broker_disconnection"))))
-    hangs, under_way = threading.Event(), threading.Event()
-
-    def run(*_, told, **__):
-        under_way.set()
-        hangs.wait(30)
-        raise PlaybookError("it hung.")
-
-    worker = AlertWorker(made, journal, run=run)
-    worker._keep_spare = lambda: None
-    working = threading.Thread(target=worker.work)
-    working.start()
-    try:
-        assert under_way.wait(10)
+    hangs = Hangs(made, "broker_disconnection", "trading_halt")
+    with working(live, hangs) as worker:
+        wait_for(lambda: hangs.under_way, "the run")
         asked = {"severity": "critical", "playbook": "trading_halt", "action": "halt"}
         persist(journal, read(body(alert("LossLimitReached", **asked))))
         worker.arrived()
         wait_for(lambda: ExecutionGuard.get_instance(made).halts(), "a halt")
-        assert not hangs.is_set()
-    finally:
-        hangs.set()
-        worker.stop()
-        working.join(30)
+        hangs.let_go.set()
     assert [event.kind for event in journal.events(kinds=("alert.acted",))] == ["alert.acted"]
+
+
+def test_playbooks_that_hang_delay_no_other_critical_alert(live):
+    """Two hang, one of a critical alert and one of a warning: a third alert, critical, is told meanwhile; a second
+    warning waits, so that warnings never take what critical alerts need."""
+    made, journal = live
+    hangs = Hangs(made, "guard_review", "crash_recovery")
+    with working(live, hangs) as worker:
+        for number, one in enumerate((
+            alert("GuardViolation", playbook="guard_review"),
+            alert("EngineDown", severity="critical", playbook="crash_recovery"),
+        )):  # fmt: skip
+            persist(journal, read(body(one)))
+            worker.arrived()
+            wait_for(lambda number=number: len(hangs.under_way) > number, "the run")
+        persist(journal, read(body(alert("OrderStuck", playbook="order_rejections"))))
+        persist(journal, read(body(alert("DataStale", severity="critical", playbook="broker_disconnection"))))
+        worker.arrived()
+        wait_for(lambda: messages(journal), "a message")
+        assert [title for _, title, _ in messages(journal)] == ["STOP: DataStale"]
+        assert [name for name, _, _ in hangs.runs.asked] == ["broker_disconnection"]
+        hangs.let_go.set()
+        wait_for(lambda: len(messages(journal)) == 4, "the other messages")
+    assert sorted(hangs.under_way) == ["crash_recovery", "guard_review"]
+    assert sorted(title for _, title, _ in messages(journal)) == [
+        "STOP: DataStale", "STOP: EngineDown", "STOP: GuardViolation", "STOP: OrderStuck"
+    ]  # fmt: skip
+
+
+def test_a_run_for_an_alert_is_ended_at_its_limit(live, tmp_path):
+    """A real worker whose order never ends: it is killed at the limit, and what came of it says so."""
+    worker = WarmWorkers(live[0]).take()
+    assert worker.limit_seconds == RUN_SECONDS_MAX
+    worker.end()
+    sleeper = subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    worker = Worker(sleeper, tempfile.TemporaryFile(), {}, limit_seconds=0.2)  # noqa: SIM115
+    outcome = workers.work(worker, {"folder": str(tmp_path), "cell_timeout_seconds": 60}, None)
+    assert outcome["error"]["message"] == "the run took longer than 0 s"
+    assert sleeper.poll() is not None
 
 
 def test_people_hear_of_a_critical_alert_though_its_playbook_hangs(live):
@@ -349,16 +407,125 @@ def test_people_hear_of_a_critical_alert_though_its_playbook_hangs(live):
     made, journal = live
     asked = {"severity": "critical", "playbook": "trading_halt"}
     persist(journal, read(body(alert("GuardHalted", **asked), alert("EngineDown", **asked), alert("DataStale"))))
-    worker, now = AlertWorker(made, journal, run=Runs(made)), datetime.now(UTC)
-    worker.first_word(now - timedelta(minutes=1))
-    assert messages(journal) == []
-    for _ in range(2):
-        worker.first_word(now + timedelta(seconds=1))
-    ((severity, title, _),) = messages(journal)
-    assert (severity, title) == ("critical", "No page yet: GuardHalted, EngineDown")
-    work(live, Runs(made))
-    AlertWorker(made, journal).first_word(now + timedelta(minutes=1))
+    for later, told in ((0, []), (21, ["No page yet: GuardHalted, EngineDown"])):
+        worker = AlertWorker(made, journal, clock=lambda later=later: datetime.now(UTC) + timedelta(seconds=later))
+        while worker.attend():
+            pass
+        assert [title for _, title, _ in messages(journal)] == told
+    assert messages(journal)[0][0] == "critical"
+    work(live, Runs(made), timedelta(seconds=30))
     assert [title for _, title, _ in messages(journal)][1:] == ["STOP: GuardHalted, EngineDown", "UNKNOWN: DataStale"]
+
+
+def test_a_playbook_that_ends_the_whole_process_is_given_up_and_told(live):
+    """Killed in the run at every start: it is begun three times, each on record before, and then told as failed."""
+    journal = live[1]
+    persist(journal, read(body(alert("EngineDown", severity="critical", playbook="crash_recovery"))))
+    begun = []
+
+    def dies(*_, **__):
+        begun.append(len(list(journal.events(kinds=("alert.running",)))))
+        raise Crashes
+
+    for _ in range(5):
+        with suppress(Crashes):
+            work(live, dies)
+    assert begun == [1, 2, 3]
+    ((severity, title, text),) = messages(journal)
+    assert (severity, title) == ("critical", "UNKNOWN: EngineDown")
+    assert "begun 3 times and never came to an end" in text
+    assert journal.verify().ok
+
+
+def test_a_halt_that_fails_is_tried_again_and_at_last_told_with_what_to_type(live, monkeypatch):
+    """Twice refused, then set; refused for good: a critical message says so, and nothing else waits for it."""
+    made, journal = live
+    asked = {"severity": "critical", "playbook": "slippage_analysis", "param_symbol": "AAPL", "action": "halt_symbol"}
+    guard, refusals = ExecutionGuard.get_instance(made), [2]
+    halt = guard.halt
+
+    def fails(*words, **how):
+        refusals[0] -= 1
+        if refusals[0] >= 0:
+            raise JournalError("the disk is full.", "Free space.")
+        return halt(*words, **how)
+
+    monkeypatch.setattr(guard, "halt", fails)
+    now = [0.0]
+    acting = Acting(made, journal, clock=lambda: now[0])
+
+    def spend(seconds):
+        for _ in range(seconds):
+            while acting.step():
+                pass
+            now[0] += 1
+
+    persist(journal, read(body(alert("SymbolSlippage", **asked))))
+    spend(5)
+    assert [h.target for h in guard.halts()] == ["AAPL"]
+    assert recent_alerts(journal)[0].acted.startswith("halted AAPL")
+    assert messages(journal) == []
+
+    refusals[0] = 99
+    persist(journal, read(body(alert("SymbolSlippage", **{**asked, "param_symbol": "MSFT"}))))
+    spend(60)
+    assert 99 - refusals[0] == 1 + len(PAUSES)
+    ((severity, title, text),) = messages(journal)
+    assert (severity, title) == ("critical", "NOT HALTED: SymbolSlippage (MSFT)")
+    assert "athena halt --symbol MSFT" in text
+    assert "the disk is full" in text
+    assert recent_alerts(journal)[0].acted == "MSFT could NOT be halted: the disk is full."
+
+
+def test_an_alert_that_comes_and_goes_is_told_at_most_once_in_ten_minutes(live):
+    """Fires, ends, fires, ends, fires: one message, then one that it fires still and how often; halts act each time."""
+    made, journal = live
+    asked = {"severity": "critical", "playbook": "slippage_analysis", "param_symbol": "AAPL", "action": "halt_symbol"}
+    guard, runs = ExecutionGuard.get_instance(made), Runs(made)
+    for minute in range(3):
+        at = datetime(2026, 3, 9, 14, minute, tzinfo=UTC)
+        persist(journal, read(body(alert("SymbolSlippage", start=at, **asked))))
+        work(live, runs)
+        (halt,) = guard.halts()
+        assert halt.target == "AAPL"
+        if minute < 2:
+            persist(journal, read(body(alert("SymbolSlippage", "resolved", start=at, **asked))))
+            work(live, runs)
+    assert [title for _, title, _ in messages(journal)] == ["STOP: SymbolSlippage (AAPL)"]
+    assert len(runs.asked) == 3
+    work(live, runs, timedelta(minutes=9))
+    assert len(messages(journal)) == 1
+    work(live, runs, timedelta(minutes=11))
+    (_, (severity, title, text)) = messages(journal)
+    assert (severity, title) == ("critical", "STOP: SymbolSlippage (AAPL)")
+    assert "came back 2 times, since the message of" in text
+    assert "Action: AAPL is halted by this alert already" in text
+    work(live, runs, timedelta(minutes=11))
+    assert len(messages(journal)) == 2
+    acted = [event.payload["outcome"] for event in journal.events(kinds=("alert.acted",))]
+    assert len(acted) == 3
+    persist(journal, read(body(alert("SymbolSlippage", "resolved", start=at, **asked))))
+    work(live, runs, timedelta(minutes=11))
+    assert [title for _, title, _ in messages(journal)][2:] == ["Over: SymbolSlippage (AAPL)"]
+    assert unfinished_alerts(journal) == []
+
+
+def test_what_comes_and_goes_holds_no_other_alert_back(live):
+    """One of a run's two alerts was told of a minute ago: the message is about the other."""
+    made, journal = live
+    asked = {"severity": "critical", "playbook": "broker_disconnection"}
+    persist(journal, read(body(alert("DataStale", **asked))))
+    work(live, Runs(made))
+    persist(journal, read(body(alert("DataStale", "resolved", **asked))))
+    again = datetime(2026, 3, 9, 15, tzinfo=UTC)
+    persist(journal, read(body(alert("DataStale", start=again, **asked), alert("BrokerDisconnected", **asked))))
+    work(live, Runs(made, first=1))
+    assert [title for _, title, _ in messages(journal)] == ["STOP: DataStale", "STOP: BrokerDisconnected"]
+    persist(journal, read(body(alert("DataStale", "resolved", start=again, **asked))))
+    work(live, Runs(made), timedelta(minutes=11))
+    ((severity, title, text),) = messages(journal)[2:]
+    assert (severity, title) == ("info", "Over: DataStale")
+    assert "It had come back once since the last message" in text
 
 
 def test_an_alert_that_cannot_be_answered_holds_up_no_other(live):
@@ -375,20 +542,13 @@ def test_an_alert_that_cannot_be_answered_holds_up_no_other(live):
         alert("EngineDown", severity="critical", playbook="crash_recovery"),
         alert("DataStale", playbook="broker_disconnection"),
     )))  # fmt: skip
-    worker = AlertWorker(made, journal, run=run)
-    worker._keep_spare = lambda: None
-    working = threading.Thread(target=worker.work)
-    working.start()
-    try:
+    with working(live, run) as worker:
         wait_for(lambda: messages(journal), "a message")
         assert [title for _, title, _ in messages(journal)] == ["STOP: DataStale"]
         assert "a defect" in worker.problem
         broken[0] = False
         wait_for(lambda: len(messages(journal)) == 2, "the second message")
         wait_for(lambda: not worker.problem, "the end of its trouble")
-    finally:
-        worker.stop()
-        working.join(30)
 
 
 def test_what_an_alert_may_not_ask_for_is_not_done_and_people_are_told_all_the_same(live):
@@ -420,7 +580,7 @@ def test_a_page_is_found_from_any_folder(live, monkeypatch):
 
 
 def test_an_end_is_told_once_and_an_alert_that_was_over_is_not_run(live):
-    """Resolved after its page: a second, quieter message. Resolved before anything was done: no run."""
+    """Resolved after its page: a second, quieter message. Resolved before anything was done: no run, one message."""
     made, journal = live
     first = alert("GuardHalted", severity="critical", playbook="trading_halt")
     persist(journal, read(body(first)))
@@ -429,13 +589,14 @@ def test_an_end_is_told_once_and_an_alert_that_was_over_is_not_run(live):
     over = alert("GuardHalted", "resolved", severity="critical", playbook="trading_halt")
     assert persist(journal, read(body(over))) == 1
     assert persist(journal, read(body(over))) == 0
+    work(live, runs, timedelta(minutes=11))
     persist(journal, read(body(alert("DataStale", "resolved", playbook="broker_disconnection"))))
     work(live, runs)
     assert len(runs.asked) == 1
     assert [(severity, title) for severity, title, _ in messages(journal)] == [
-        ("critical", "STOP: GuardHalted"), ("info", "Over: GuardHalted"),
-        ("warning", "UNKNOWN: DataStale"), ("info", "Over: DataStale"),
+        ("critical", "STOP: GuardHalted"), ("info", "Over: GuardHalted"), ("warning", "UNKNOWN: DataStale")
     ]  # fmt: skip
+    assert "Not reported any more since" in messages(journal)[2][2]
     assert unfinished_alerts(journal) == []
     assert active_alerts(journal) == []
 
@@ -450,10 +611,10 @@ def test_an_alert_whose_metric_ended_with_the_engine_is_not_told_to_be_over(live
     journal.heartbeat("engine", {"state": "running"})
     work(live, Runs(made))
     persist(journal, read(body({**alert("HighDailyLoss", "resolved", **asked), "endsAt": end})))
-    work(live, Runs(made))
+    work(live, Runs(made), timedelta(minutes=11))
     assert [title for _, title, _ in messages(journal)] == ["STOP: HighDailyLoss"]
     journal.heartbeat("engine", {"state": "stopped"})
-    work(live, Runs(made))
+    work(live, Runs(made), timedelta(minutes=11))
     (_, (severity, title, text)) = messages(journal)
     assert (severity, title) == ("warning", "No longer reported: HighDailyLoss")
     assert "nobody knows whether it is over" in text
@@ -469,7 +630,7 @@ def test_a_crash_at_any_place_loses_nothing_and_does_nothing_twice(live):
     asked = {"severity": "critical", "playbook": "slippage_analysis", "param_symbol": "AAPL", "action": "halt_symbol"}
     for place in range(8):
         begun = datetime(2026, 3, 9, 15, place, tzinfo=UTC)
-        persist(journal, read(body(alert("SymbolSlippage", start=begun, **asked))))
+        persist(journal, read(body(alert("SymbolSlippage", start=begun, number=str(place), **asked))))
         with dying(journal, place):
             work(live, Runs(made))
         again = Runs(made, first=place + 1)

@@ -1,6 +1,7 @@
 """Runs forked from one process: nothing leaks from one to the next, no secret is near, and its death harms none."""
 
 import os
+import signal
 from dataclasses import replace
 
 import pytest
@@ -59,3 +60,13 @@ def test_a_nursery_that_dies_harms_no_run(tmp_path, monkeypatch):
     first, second = (notebook(tmp_path, LOOK, RESULT, name=name) for name in ("first", "second"))
     outcomes = rendered(tmp_path, first, second)
     assert [one.run.error for one in outcomes] == ["", ""]
+
+
+def test_a_nursery_that_hangs_keeps_nobody_waiting(monkeypatch):
+    """Stopped, it is asked for a worker: there is none after the limit, so that its runner starts one itself."""
+    monkeypatch.setattr(nursery, "BIRTH_SECONDS", 0.3)
+    with nursery.Nursery(dict(os.environ)) as hung:
+        os.kill(hung._process.pid, signal.SIGSTOP)
+        assert hung.start() is None
+        assert hung.alive
+        os.kill(hung._process.pid, signal.SIGKILL)
