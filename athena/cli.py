@@ -67,7 +67,11 @@ class _Parser(argparse.ArgumentParser):
     """Says that nothing was done: at 3 a.m. a typo in `halt` must not look like a halt."""
 
     def error(self, message: str) -> NoReturn:
-        raise SettingsError(f"{self.prog.removeprefix('athena ')}: {message}. NOTHING WAS DONE.", f"{self.prog} --help")
+        hint, (asked, _, rest) = f"{self.prog} --help", message.partition(": ")
+        if asked == "unrecognized arguments":
+            wrong = rest.split()[0].partition("=")[0]
+            hint = did_you_mean(wrong, self._option_string_actions, hint)
+        raise SettingsError(f"{self.prog.removeprefix('athena ')}: {message}. NOTHING WAS DONE.", hint)
 
 
 def _handler(command: Command) -> Callable[[Settings, argparse.Namespace], int]:

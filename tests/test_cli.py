@@ -36,6 +36,23 @@ def test_a_mistyped_option_of_halt_says_that_nothing_was_done(capsys, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        (["emergency-stop", "--dry"], "Did you mean '--dry-run'"),
+        (["resume", "--symbl=AAPL", "x"], "Did you mean '--symbol'"),
+        (["status", "--qqqq"], "athena status --help"),
+    ],
+)
+def test_a_mistyped_option_names_the_nearest(typed, hint, capsys, tmp_path):
+    """The option that was meant, or where the options stand; nothing is done either way."""
+    assert main([*typed, "--home", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert hint in told
+    assert "NOTHING WAS DONE" in told
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_wrong_setting_is_one_message_with_a_next_step(capsys, monkeypatch):
     """No traceback: what is wrong and what to do."""
     monkeypatch.setenv("ATHENA_VENUE", "papr")
