@@ -198,4 +198,6 @@ def _smtp(server: str, what: str, code: int, said: bytes) -> Outcome:
 def _words(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate does not hold: {error.verify_message}; SSL_CERT_FILE may name an authority of your own"
     return str(getattr(error, "strerror", None) or type(error).__name__)

@@ -61,9 +61,12 @@ class _Post(BaseHTTPRequestHandler):
 
 
 class MailBox:
-    """`with MailBox() as box:` a mail server on `box.port`; `box.mails` are (recipients, message bytes) it took."""
+    """`with MailBox() as box:` a mail server on `box.port`; `box.mails` are (recipients, message bytes) it took.
 
-    def __init__(self, user="", password=""):
+    `tls` is a server's SSL context: it speaks TLS from the first byte, or with `starttls` insists on it before a login.
+    """
+
+    def __init__(self, user="", password="", tls=None, starttls=False):
         self.mails, self.answers, self.refused = [], [], set()
         options = {"hostname": "127.0.0.1", "port": 0}
         if user:
@@ -72,6 +75,8 @@ class MailBox:
                 "auth_require_tls": False,
                 "auth_required": True,
             }
+        if tls is not None:
+            options |= {"tls_context": tls, "require_starttls": True} if starttls else {"ssl_context": tls}
         self._controller = _Free(self, **options)
 
     def __enter__(self):

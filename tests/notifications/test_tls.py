@@ -1,0 +1,64 @@
+"""Mail over TLS, received: from the first byte as on port 465, and by STARTTLS; by a certificate that holds."""
+
+import ssl
+import subprocess
+from dataclasses import replace
+
+import pytest
+
+from athena.core.delivery import Courier
+from athena.core.notifications import notify
+from tests.support.programs import require
+from tests.support.receivers import MailBox
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """Makes a self-signed certificate for a name; its file and a server's context with it."""
+
+    def make(name):
+        folder = tmp_path_factory.mktemp("certificate")
+        key, made = folder / "key.pem", folder / "certificate.pem"
+        command = [
+            require("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-keyout", key, "-out", made, "-days", "2", "-subj", "/CN=mail", "-addext", f"subjectAltName={name}",
+        ]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(made, key)
+        return made, context
+
+    return make
+
+
+@pytest.mark.parametrize("security", ["tls", "starttls"])
+def test_a_mail_is_taken_over_tls_by_a_server_whose_certificate_holds_and_by_no_other(
+    settings, journal, monkeypatch, certificate, security
+):
+    """Authority and name are checked: unknown, or for another host, and nothing is handed over, the password least."""
+    trusted, context = certificate("IP:127.0.0.1")
+    other, elsewhere = certificate("DNS:mail.company.com")
+    environment = {"ATHENA_SMTP_PASSWORD": "s3cret"}
+
+    def deliver(box):
+        set_up = replace(settings.notifications, smtp_port=box.port, smtp_security=security, smtp_user="athena")
+        there = replace(settings, notifications=set_up)
+        notify(there, severity="warning", title="Slippage is high", journal=journal, environment=environment)
+        [one, *_] = Courier(there, journal, environment).deliver()
+        return one
+
+    for authority, server, why in ((None, context, "self-signed"), (other, elsewhere, "IP address mismatch")):
+        if authority is not None:
+            monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+        with MailBox("athena", "s3cret", tls=server, starttls=security == "starttls") as box:
+            one = deliver(box)
+        assert (one.status, box.mails) == ("queued", [])
+        assert "its certificate does not hold" in one.told
+        assert why in one.told
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    with MailBox("athena", "s3cret", tls=context, starttls=security == "starttls") as box:
+        one = deliver(box)
+        assert one.status == "sent", one.told
+        [(recipients, content)] = box.mails
+    assert recipients == ["desk@company.com", "risk@company.com"]
+    assert b"Slippage is high" in content
