@@ -62,13 +62,14 @@ class Alert:
     drill: bool
     problem: str
     run: str
-    attempts: int
     verdict: str
     reason: str
     next_action: str
     page: str
     notified_at: datetime | None
     told: bool
+    attempts: int = 0
+    heard_at: datetime | None = None
 
     @property
     def firing(self) -> bool:
@@ -136,11 +137,12 @@ def _alert(row: Any) -> Alert:
         drill=bool(row["drill"]),
         problem=row["problem"],
         run=row["run"] or "",
-        attempts=row["attempts"],
         verdict=row["verdict"] or "",
         reason=row["reason"] or "",
         next_action=row["next_action"] or "",
         page=row["page"] or "",
         notified_at=moment("notified_at"),
         told=bool(row["told"]),
+        attempts=row["attempts"],
+        heard_at=moment("heard_at"),
     )
