@@ -29,9 +29,14 @@ class LimitLine:
     ratio: float | None
     target: str = ""
 
+    @property
+    def use(self) -> str:
+        """How much is used, with its unit; "" when nothing measures it."""
+        return "" if self.used is None else show(self.name, Decimal(self.used))
+
     def __str__(self) -> str:
         share = "" if self.ratio is None else f"{self.ratio:5.0%}"
-        return f"{f'{self.name} {self.target}':40} {show(self.name, self.value):>16}  {self.used or '':>14} {share}"
+        return f"{f'{self.name} {self.target}':40} {show(self.name, self.value):>16}  {self.use:>14} {share}"
 
 
 @dataclass(frozen=True)

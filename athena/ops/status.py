@@ -76,7 +76,7 @@ def show_limits(found: SystemStatus, *, as_json: bool = False) -> int:
     for heading in ("limit", "for", "value", "used", "headroom"):
         table.add_column(heading, justify="left" if heading in {"limit", "for"} else "right")
     for line in lines:
-        value, used = show(line.name, line.value), line.used or ""
+        value, used = show(line.name, line.value), line.use
         table.add_row(line.name, line.target or "everything", value, used, _headroom(line.ratio))
     _print([table])
     return 0
@@ -196,9 +196,7 @@ def _screen(found: SystemStatus) -> list[RenderableType]:
     used = sorted((line for line in guard.limits if line.ratio is not None), key=lambda line: -(line.ratio or 0))
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for line in used[:LINES_MAX]:
-        table.add_row(
-            "limit", line.name, line.target, show(line.name, line.value), line.used or "", _headroom(line.ratio)
-        )
+        table.add_row("limit", line.name, line.target, show(line.name, line.value), line.use, _headroom(line.ratio))
     parts.append(table)
     if found.positions_unsure_since:
         since = found.positions_unsure_since[:19].replace("T", " ")

@@ -34,7 +34,7 @@ class LimitsView:
         self.table.add_class("athena-limits")
         self.table.columns = [
             heading("limit"), heading("for"), heading("value", numeric=True), heading("used", numeric=True),
-            heading("left", numeric=True), heading("unit"),
+            heading("left", numeric=True),
         ]  # fmt: skip
         self.name = text("limit", "Name of the limit", "limit-name", wide=True)
         self.target = choice([("everything", "")], "For everything, a symbol or a strategy", "limit-target")
@@ -164,9 +164,8 @@ def _row(line: LimitLine) -> dict[str, Any]:
         cell(line.name),
         cell(line.target.replace(":", " ") or "everything"),
         cell(show(line.name, line.value), value),
-        cell(line.used or "", float(line.used) if line.used else -1.0),
+        cell(line.use, float(line.used) if line.used else -1.0),
         cell(left, -1.0 if ratio is None else ratio, tone),
-        cell(LIMITS[line.name].unit.value),
     ]
     return {"id": f"{line.name}|{line.target}", "cells": cells}
 
