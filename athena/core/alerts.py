@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -20,6 +20,10 @@ from athena.journal.journal import Journal
 
 UNFINISHED = "(state <> 'notified' OR resolved_at IS NULL OR told = 0)"  # the index alerts_unfinished, word for word
 _SEVERITIES = {"critical": 0, "warning": 1}
+# Alertmanager says again what fires; its configuration is written with this. What it missed once is not known any more.
+REPEAT_INTERVAL = timedelta(minutes=5)
+UNHEARD_AFTER = 2 * REPEAT_INTERVAL
+FORGOTTEN_AFTER = timedelta(days=1)
 Identity = frozenset[tuple[str, str]]  # an alert's labels: the same whenever it fires again
 
 
@@ -43,7 +47,8 @@ class Alert:
     `parameters` are those its playbook takes; `action` is what its rule asks for ("", "halt" or "halt_symbol") and
     `acted` what came of it. `verdict`, `reason`, `next_action` and `page` (a path) are of the playbook's run, empty
     before it; `attempts` is how often that was begun. `problem` says why something it asked for was refused.
-    `notified_at` is when people were told of it last; `told` says whether its end was told.
+    `notified_at` is when people were told of it last; `told` says whether its end was told. `heard_at` is when
+    Alertmanager last said that it fires: `firing` is what it said then, and UNKNOWN once it is `unheard`.
     """
 
     id: str
@@ -75,6 +80,18 @@ class Alert:
     def firing(self) -> bool:
         return self.resolved_at is None
 
+    def unheard(self, now: datetime | None = None) -> timedelta | None:
+        """How long Alertmanager has not said that it fires; None where it is over, or was heard of as it should be."""
+        silent = (now or datetime.now(UTC)) - (self.heard_at or self.received_at)
+        return silent if self.firing and silent > UNHEARD_AFTER else None
+
+    def standing(self, now: datetime | None = None) -> str:
+        """`fires`, `until 14:02:11`, or that it is UNKNOWN and since when, in words."""
+        if self.resolved_at is not None:
+            return f"until {self.resolved_at:%H:%M:%S}"
+        silent = self.unheard(now)
+        return "fires" if silent is None else f"UNKNOWN, not heard of for {silent.total_seconds() / 60:.0f} min"
+
     @property
     def identity(self) -> Identity:
         return frozenset(self.labels.items())
@@ -96,10 +113,15 @@ class Alert:
 
 
 def active_alerts(journal: Journal) -> list[Alert]:
-    """Alerts that fire now, critical ones first, then the newest. Raises JournalError."""
+    """Alerts that fire now, critical ones first, then the newest. Raises JournalError.
+
+    Those that are `unheard` come last, as nobody knows; those that were not heard of for a day are left out.
+    """
     rows = journal.query(f"SELECT * FROM alerts WHERE {UNFINISHED} AND resolved_at IS NULL")
-    found = [_alert(row) for row in rows]
-    return sorted(found, key=lambda a: (_SEVERITIES.get(a.severity, 2), -a.starts_at.timestamp(), a.name))
+    found = [alert for alert in map(_alert, rows) if (alert.unheard() or timedelta(0)) < FORGOTTEN_AFTER]
+    return sorted(
+        found, key=lambda a: (a.unheard() is not None, _SEVERITIES.get(a.severity, 2), -a.starts_at.timestamp(), a.name)
+    )
 
 
 def recent_alerts(journal: Journal, number: int = 50) -> list[Alert]:

@@ -35,12 +35,15 @@ def drill(settings: Settings, arguments: argparse.Namespace) -> int:
         raise SettingsError(f"'{arguments.name}' is not a shipped alert." if arguments.name else "Which alert?", hint)
     alert = _alert(rules[arguments.name], arguments.symbol or settings.symbols[0])
     begun, webhook = time.monotonic(), _webhook(settings)
+    served = webhook.get("url") or f"http://127.0.0.1:{settings.alerts_port}"
     if arguments.direct:
-        _to_webhook(settings, webhook.get("url") or f"http://127.0.0.1:{settings.alerts_port}", alert)
+        _to_webhook(settings, served, alert, "firing")
     else:
         alertmanager = webhook.get("alertmanager_url") or settings.alertmanager_url
         _post(f"{alertmanager}/api/v2/alerts", [alert], {}, "Start it with make monitor, or use --direct.")
     seen = _watch(settings, alert["labels"]["drill_id"], begun, quiet=arguments.json)
+    if arguments.direct:  # nobody else would ever say that it is over
+        _to_webhook(settings, served, {**alert, "endsAt": datetime.now(UTC).isoformat()}, "resolved")
     done = seen is not None and seen.state is AlertState.NOTIFIED
     if arguments.json:
         facts = {"state": seen.state, "verdict": seen.verdict, "page": seen.page} if seen else {"state": "not received"}
@@ -80,9 +83,9 @@ def _webhook(settings: Settings) -> dict[str, Any]:
     return heard.details if heard is not None and heard.alive else {}
 
 
-def _to_webhook(settings: Settings, webhook: str, alert: dict[str, Any]) -> None:
+def _to_webhook(settings: Settings, webhook: str, alert: dict[str, Any], status: str) -> None:
     fingerprint = hashlib.sha256(alert["labels"]["drill_id"].encode()).hexdigest()[:16]
-    body = {"version": "4", "status": "firing", "alerts": [{**alert, "status": "firing", "fingerprint": fingerprint}]}
+    body = {"version": "4", "status": status, "alerts": [{**alert, "status": status, "fingerprint": fingerprint}]}
     _post(
         f"{webhook}/alerts",
         body,

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from athena.config import Settings
+from athena.core.alerts import UNFINISHED
 from athena.core.notifications import notify
 from athena.errors import AthenaError, JournalError, SettingsError
-from athena.journal.codec import from_text
+from athena.journal.codec import encode, from_text
 from athena.journal.journal import Journal
 from athena.live.loopback import LoopbackServer, Page
 from athena.ops.alert_payload import SIZE_MAX, NotAPayload, read
@@ -29,6 +30,9 @@ from athena.ops.alert_rules import folder
 
 log = logging.getLogger("athena.alerts")
 ANEW_AFTER = timedelta(minutes=1)  # a firing told so long after its alert's end is no late delivery
+HEARD_EVERY = timedelta(minutes=1)  # journaled no oftener; much oftener than Alertmanager repeats what has not changed
+_KNOWN = "SELECT resolved_at, received_at, heard_at FROM alerts WHERE id = ?"
+_EARLIER = f"SELECT id FROM alerts WHERE {UNFINISHED} AND resolved_at IS NULL AND labels = ? AND starts_at < ?"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -102,22 +106,31 @@ def persist(journal: Journal, alerts: list[dict[str, Any]]) -> int:
     """Append `alert.received` for each that was not told before: an alert is its fingerprint, start and status.
 
     Alertmanager that heard nothing for minutes (a machine asleep, Prometheus restarting) tells of an end, and then of
-    the same alert with the same start again: it fires anew, as an alert of its own.
+    the same alert with the same start again: it fires anew, as an alert of its own. One whose end it never told (its
+    state was lost) is over at the latest when the same fires with a later start.
     """
-    new = 0
+    new, heard, now = 0, [], datetime.now(UTC)
     with journal.transaction() as tx:
         for alert in alerts:
             identity, ended = alert["id"], None
-            while (row := tx.one("SELECT resolved_at FROM alerts WHERE id = ?", (identity,))) and row["resolved_at"]:
+            while (row := tx.one(_KNOWN, (identity,))) and row["resolved_at"]:
                 ended = from_text(row["resolved_at"])
                 identity = hashlib.sha256(f"{identity} {row['resolved_at']}".encode()).hexdigest()[:24]
             firing = alert["status"] == "firing"
             if row is not None and firing:
+                if now - from_text(row["heard_at"] or row["received_at"]) > HEARD_EVERY:
+                    heard.append(identity)
                 continue  # known
-            if row is None and ended is not None and not (firing and datetime.now(UTC) - ended > ANEW_AFTER):
+            if row is None and ended is not None and not (firing and now - ended > ANEW_AFTER):
                 continue  # its end again, or a delivery that overtook another
+            if row is None and firing:
+                for before in tx.query(_EARLIER, (encode(alert["labels"]), alert["starts_at"])):
+                    ends = {"id": before["id"], "status": "resolved", "ends_at": alert["starts_at"]}
+                    tx.append("alert.received", alert | ends)
             tx.append("alert.received", alert | {"id": identity})
             new += 1
+        if heard:
+            tx.append("alert.heard", {"ids": heard})
     return new
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any, TextIO
 
 from athena.config import Settings
-from athena.core.alerts import Alert, active_alerts, recent_alerts, unfinished_alerts
+from athena.core.alerts import REPEAT_INTERVAL, Alert, active_alerts, recent_alerts, unfinished_alerts
 from athena.core.delivery import Courier, Delivered
 from athena.errors import JournalError, SettingsError
 from athena.journal.journal import Journal
@@ -46,7 +46,8 @@ def alerts(settings: Settings, arguments: argparse.Namespace) -> int:
         webhook = beat(journal, COMPONENT)
     running = webhook is not None and webhook.alive
     if arguments.json:
-        print(json.dumps({"serving": running, "alerts": [asdict(alert) for alert in found]}, default=str))
+        told = [{**asdict(alert), "unknown": alert.unheard() is not None} for alert in found]
+        print(json.dumps({"serving": running, "alerts": told}, default=str))
         return 0
     _show(found[: arguments.last], running)
     return 0
@@ -58,7 +59,7 @@ def _show(found: list[Alert], running: bool) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     for alert in found:
-        until = "fires" if alert.firing else f"until {alert.resolved_at:%H:%M:%S}"
+        until = alert.standing()
         name = f"{alert.name}{f' {alert.symbol}' if alert.symbol else ''}{' (drill)' if alert.drill else ''}"
         line = Text(f"{alert.starts_at:%m-%d %H:%M:%S}  ")
         line.append(f"{alert.severity:<8}  ", _SEVERITY_COLOURS.get(alert.severity, ""))
@@ -72,6 +73,11 @@ def _show(found: list[Alert], running: bool) -> None:
                 console.print(Text(f"                {text}"))
     if not found:
         console.print("no alert has come in")
+    if any(alert.unheard() for alert in found):
+        console.print(
+            f"UNKNOWN: Alertmanager says every {REPEAT_INTERVAL.total_seconds() / 60:.0f} min what fires, and did not."
+            " next: look whether it runs, and what it shows: athena health-check, then athena status"
+        )
     if not running:
         console.print("Alertmanager is not listened to. next: athena alerts serve, or make monitor")
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from athena.config import Settings
 from athena.config_tables import ROLES
 from athena.core import channels, outbox, schedule
+from athena.core.alerts import active_alerts
 from athena.core.decisions import Severity
 from athena.journal import snapshots
 from athena.journal.codec import to_text
@@ -126,6 +127,9 @@ def _webhook(journal: Journal) -> Component:
         return Component("alerts webhook", STOP if left else ATTENTION, told, since, "athena alerts serve")
     if heard.details.get("problem"):
         return Component("alerts webhook", ATTENTION, heard.details["problem"], since, "athena alerts")
+    if lost := [alert.name for alert in active_alerts(journal) if alert.unheard()]:
+        told = f"UNKNOWN whether it fires: {', '.join(lost)}; Alertmanager does not say any more"
+        return Component("alerts webhook", ATTENTION, told, since, "make monitor, then athena alerts --firing")
     return Component("alerts webhook", OK, f"{heard.details.get('url')}, {left} unfinished", since)
 
 

@@ -88,7 +88,9 @@ def _firing(alerts: Sequence[Alert], now: datetime) -> str:
     """Each alert that fires: since when, what it says, what its playbook found, and that page."""
     lines = []
     for alert in alerts[:ALERTS_MOST]:
-        tone = "stop" if alert.severity == "critical" else "attention"
+        unheard = alert.unheard(now)
+        tone = "unknown" if unheard else "stop" if alert.severity == "critical" else "attention"
+        age = alert.standing(now) if unheard else words((now - alert.starts_at).total_seconds())
         drill = "DRILL " if alert.drill else ""
         found = f" {escape(alert.verdict)}: {escape(alert.reason)}" if alert.verdict else ""
         page = Path(alert.page).absolute() if alert.page else None
@@ -100,7 +102,7 @@ def _firing(alerts: Sequence[Alert], now: datetime) -> str:
         link += f' href="{escape(page.as_uri())}" target="_blank" rel="noopener">its page</a>' if page else ""
         lines.append(
             f'<li class="tone-{tone}"><b class="tag">{drill}ALERT {escape(alert.name)}</b> {escape(alert.severity)}, '
-            f"{words((now - alert.starts_at).total_seconds())}: {escape(alert.summary)}{found}{link}</li>"
+            f"{age}: {escape(alert.summary)}{found}{link}</li>"
         )
     return f'<ul class="athena-halts" aria-label="Alerts that fire">{"".join(lines)}</ul>' if lines else ""
 
@@ -128,7 +130,7 @@ def _tiles(snapshot: Snapshot, status: SystemStatus, now: datetime) -> Iterable[
     equity = dollars(Decimal(status.equity)) if status.equity else "unknown"
     doubtful = status.positions_unsure_since is not None
     yield _tile("Equity", equity, unsure if doubtful else held, "attention" if doubtful else "")
-    yield _alerts(snapshot.alerts, status.guard.violations_today)
+    yield _alerts(snapshot.alerts, status.guard.violations_today, now)
 
 
 def _engine(beat: Beat | None, status: SystemStatus) -> str:
@@ -184,13 +186,16 @@ def _books(found: dict[str, Any], now: datetime) -> str:
     return _tile("Books", "agreed" if old else "agree", f"reconciled {words(age)} ago", "attention" if old else "ok")
 
 
-def _alerts(alerts: tuple[Alert, ...], violations: int) -> str:
+def _alerts(alerts: tuple[Alert, ...], violations: int, now: datetime) -> str:
     told = f"{violations} violations today"
     if not alerts:
         return _tile("Alerts", "none fires", told, "ok")
     named = ", ".join(f"{alert.name}{' (drill)' if alert.drill else ''}" for alert in alerts[:3])
-    tone = "stop" if any(alert.severity == "critical" for alert in alerts) else "attention"
-    return _tile("Alerts", f"{len(alerts)} firing", f"{named}; {told}", tone)
+    firing = [alert for alert in alerts if alert.unheard(now) is None]
+    tone = "stop" if any(alert.severity == "critical" for alert in firing) else "attention" if firing else "unknown"
+    counts = {"firing": len(firing), "UNKNOWN": len(alerts) - len(firing)}
+    value = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
+    return _tile("Alerts", value, f"{named}; {told}", tone)
 
 
 def _tile(name: str, value: str, detail: str = "", tone: str = "", extra: str = "") -> str:

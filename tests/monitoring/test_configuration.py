@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from athena.cli import main
 from athena.config import Settings
+from athena.core.alerts import REPEAT_INTERVAL
 from athena.journal.journal import Journal
 from athena.live.metrics import LiveMetrics
 from athena.ops.alert_rules import folder
@@ -73,6 +74,8 @@ def test_every_alert_is_routed_and_the_watchdog_goes_outside(settings, tmp_path)
     )
     critical = next(route for route in config["route"]["routes"] if 'severity="critical"' in route["matchers"])
     assert critical["group_wait"] == "0s"
+    repeats = {route.get("repeat_interval") for route in (config["route"], *config["route"]["routes"])}
+    assert repeats == {f"{REPEAT_INTERVAL.total_seconds():.0f}s", "1m", None}  # 1m: the watchdog's, for outside
 
 
 def test_an_edited_file_is_never_overwritten(settings, tmp_path, capsys):

@@ -16,9 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from athena.cli import main
 from athena.config import Settings
 from athena.config_tables import Notifications
-from athena.core.alerts import AlertState, active_alerts, recent_alerts, unfinished_alerts
+from athena.core.alerts import UNHEARD_AFTER, AlertState, active_alerts, recent_alerts, unfinished_alerts
 from athena.errors import JournalError, PlaybookError
 from athena.journal.journal import Journal
 from athena.live.execution_guard import ExecutionGuard
@@ -29,6 +30,7 @@ from athena.ops.alert_nursery import RUN_SECONDS_MAX, WarmWorkers
 from athena.ops.alert_payload import ALERTS_MAX, SIZE_MAX, NotAPayload, read
 from athena.ops.alert_server import AlertServer, persist, token_of, token_path
 from athena.ops.alert_worker import AlertWorker
+from athena.ops.health_parts import parts
 from athena.playbooks import workers
 from athena.playbooks.runner import published
 from athena.playbooks.workers import Worker
@@ -215,6 +217,50 @@ def test_an_alert_that_ended_for_want_of_news_fires_anew_with_the_same_start(liv
     late = {**asked, "start": datetime.now(UTC) - timedelta(minutes=3)}  # it ends now
     told = [alert("DataStale", "resolved", **late), alert("DataStale", **late)]
     assert [persist(journal, read(body(one))) for one in told] == [1, 0]
+
+
+def test_an_alert_that_alertmanager_repeats_no_more_is_unknown_not_firing(live, monkeypatch, capsys):
+    """Each repeat is heard, journaled at most once a minute; after a missed one nobody knows, which every view says."""
+    made, journal = live
+    firing = alert("EngineDown", severity="critical", playbook="crash_recovery", start=datetime.now(UTC))
+    persist(journal, read(body(firing)))
+    (told,) = active_alerts(journal)
+    assert told.standing(told.received_at + UNHEARD_AFTER) == "fires"
+    assert told.standing(told.received_at + timedelta(minutes=14)) == "UNKNOWN, not heard of for 14 min"
+    assert persist(journal, read(body(firing))) == 0
+    assert list(journal.events(kinds=("alert.heard",))) == []
+    monkeypatch.setattr("athena.ops.alert_server.HEARD_EVERY", timedelta(0))
+    assert persist(journal, read(body(firing))) == 0
+    (heard,) = active_alerts(journal)
+    assert heard.heard_at > told.heard_at
+
+    monkeypatch.setattr("athena.core.alerts.UNHEARD_AFTER", timedelta(seconds=-1))
+    home = ["--home", str(made.home)]
+    assert main(["alerts", *home]) == 0
+    shown = capsys.readouterr().out
+    assert "EngineDown  UNKNOWN, not heard of for 0 min, received" in shown
+    assert "next: look whether it runs" in shown
+    assert main(["alerts", "--firing", "--json", *home]) == 0
+    assert [one["unknown"] for one in json.loads(capsys.readouterr().out)["alerts"]] == [True]
+    journal.heartbeat("alerts", {"url": "http://127.0.0.1:9", "problem": "", "unfinished": 0})
+    (part,) = [one for one in parts(journal, made, {}) if one.name == "alerts webhook"]
+    assert (part.verdict, part.next_action) == ("ATTENTION", "make monitor, then athena alerts --firing")
+    assert "UNKNOWN whether it fires: EngineDown" in part.seen
+    monkeypatch.setattr("athena.core.alerts.FORGOTTEN_AFTER", timedelta(0))
+    assert active_alerts(journal) == []
+    assert [one.firing for one in recent_alerts(journal)] == [True]
+
+
+def test_an_alert_whose_end_was_lost_is_over_when_the_same_fires_with_a_later_start(live):
+    """Alertmanager lost its state: the earlier firing ends where the later one begins, and one row fires."""
+    journal = live[1]
+    later = datetime(2026, 3, 9, 15, tzinfo=UTC)
+    persist(journal, read(body(alert("DataStale"), alert("DataStale", symbol="AAPL"))))
+    persist(journal, read(body(alert("DataStale", start=later))))
+    assert sorted((a.symbol, a.firing) for a in recent_alerts(journal)) == [("", False), ("", True), ("AAPL", True)]
+    (over,) = [a for a in recent_alerts(journal) if not a.firing]
+    assert over.resolved_at.replace(microsecond=0) == later
+    assert journal.verify().ok
 
 
 TEXT = st.text(max_size=30)

@@ -174,6 +174,10 @@ def test_an_alert_is_shown_with_its_verdict_and_the_way_to_its_page(reader, tmp_
     assert "&lt;b&gt;5 % down" in shown
     assert f'data-page="{page}"' in shown
     assert "1 firing" in shown
+    doubtful = header(replace(reader.read(), alerts=(alert, replace(alert, heard_at=now))), now + timedelta(minutes=14))
+    assert "2 UNKNOWN" in doubtful
+    assert "UNKNOWN, not heard of for 14 min" in doubtful
+    assert 'tone-stop"><b class="tag">DRILL ALERT' not in doubtful
 
 
 def test_a_source_tells_its_listeners_and_leaves_no_thread_behind(settings):

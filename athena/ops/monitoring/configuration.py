@@ -16,6 +16,7 @@ from string import Template
 from urllib.parse import urlsplit
 
 from athena.config import Settings
+from athena.core.alerts import REPEAT_INTERVAL
 from athena.errors import SettingsError
 from athena.ops.alert_rules import folder
 from athena.ops.alert_server import token_of, token_path
@@ -90,6 +91,7 @@ def contents(settings: Settings) -> dict[str, str]:
         "prometheus": json.dumps(_host(settings.prometheus_url)),
         "alertmanager": json.dumps(alertmanager),
         "alertmanager_scheme": urlsplit(settings.alertmanager_url).scheme,
+        "repeat_interval": f"{REPEAT_INTERVAL.total_seconds():.0f}s",
         "token_file": json.dumps(str(token_path(settings))),
         "heartbeat": heartbeat if settings.heartbeat_url else "    # set ATHENA_HEARTBEAT_URL and write this again",
     }
