@@ -112,7 +112,7 @@ class Reconciler:
             found += compare.compare_cash(engine.portfolio.cash, look.account.cash)
         found += self._order_breaks(look) + compare.compare_account(look.account) + list(self.doubts)
         prices = compare.compare_prices(engine.portfolio.positions(), look.positions, moving)
-        self._averages = {item.symbol for item in prices}
+        self._averages = {item.symbol for item in prices} | (moving & (self._averages or set()))
         certain, uncertain = averages.judge(engine.journal, prices, look.doubted)
         found += uncertain
         counts = self._persistent.count(found, moving)
@@ -124,7 +124,7 @@ class Reconciler:
                 gone.append(self._forget(item))
             else:
                 breaks.append(self._act(item) if persists else item)
-        self._lift({item.symbol for item in breaks if item.symbol} | moving, found, clean=not breaks and not moving)
+        self._lift({item.symbol for item in breaks if item.symbol}, found, moving, clean=not breaks and not moving)
         settled = not moving and all(counts[key_of(item)] >= PERSISTS for item in breaks)
         checked = {
             "orders": len(look.open_orders), "positions": len(look.positions), "fills": len(look.fills),
@@ -158,8 +158,9 @@ class Reconciler:
                 told = f"{fill.side.value} {fill.quantity:f} at {fill.price:f}"
                 evidence = f"execution {fill.execution_id}, {told} at {fill.at:%H:%M:%S} UTC, never came by the stream"
                 repaired.append(Break(Kind.MISSING_FILL, fill.symbol, "none", told, evidence, "taken in"))
-        for order in look.doubted:
-            repaired += amend(engine, order)
+        moving = self._moving(look.fills_before)
+        for order in look.doubted:  # what fills during the look is in our books, and not yet in what was listed
+            repaired += [] if order.symbol in moving else amend(engine, order)
         self.unlearned = {name for name in self.unlearned if not engine.book.knows(name)}
         for name in sorted(self.unlearned)[: compare.LOOKUPS_MAX]:
             engine.emit(Resolve(name))
@@ -262,10 +263,11 @@ class Reconciler:
         facts |= {"observed": item.theirs, "limit_value": item.ours}
         self._engine.journal.append("violation", facts, self._engine.clock.now())
 
-    def _lift(self, doubtful: set[str], found: list[Break], *, clean: bool) -> None:
+    def _lift(self, doubtful: set[str], found: list[Break], moving: set[str], *, clean: bool) -> None:
         """Lift reconciliation's own halts where the books agree again, and connectivity's after a clean look."""
-        engine = self._engine
-        everything_doubtful = any(item.kind in (ACCOUNT, Kind.CASH) for item in found)
+        engine, doubtful = self._engine, doubtful | moving
+        # While something moves cash was not compared, and what was not compared does not agree.
+        everything_doubtful = bool(moving) or any(item.kind in (ACCOUNT, Kind.CASH) for item in found)
         for halt in engine.guard.halts():
             if halt.origin is Origin.RECONCILIATION:
                 if halt.target in doubtful if halt.target else everything_doubtful:
