@@ -1,9 +1,10 @@
-"""Making and migrating a journal through alembic. Imported only when a journal is missing or old."""
+"""Making a journal, and migrating an old one through alembic. Imported only when a journal is missing or old."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3 as driver
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from athena.errors import AthenaError, JournalError
 from athena.journal import snapshots, sqlite
+
+NEW = Path(__file__).parent / "new_journal.sql"  # what all migrations make of an empty file, at once; see `script`
 
 
 def create(path: Path) -> None:
@@ -21,7 +24,7 @@ def create(path: Path) -> None:
             draft = Path(folder) / path.name
             connection = sqlite.connect(draft, create=True)
             try:
-                _run_alembic(connection)
+                connection.executescript(NEW.read_text(encoding="utf-8"))
             finally:
                 connection.close()
             try:
@@ -58,6 +61,17 @@ def upgrade(path: Path, found: str | None, *, read_only: bool) -> None:
             raise JournalError(f"{path} could not be migrated from {found}: {error}", "It is unchanged.") from error
         finally:
             connection.close()
+
+
+def script() -> str:
+    """The text `new_journal.sql` must have: an empty journal as the migrations make it; a test holds it to that."""
+    connection = driver.connect(":memory:", isolation_level=None)
+    connection.row_factory = driver.Row
+    try:
+        _run_alembic(connection)
+        return "".join(f"{line}\n" for line in connection.iterdump())
+    finally:
+        connection.close()
 
 
 def _run_alembic(connection: sqlite.Connection) -> None:

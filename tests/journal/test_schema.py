@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect
 
 from athena.errors import JournalError
-from athena.journal import Journal, sqlite
+from athena.journal import Journal, migrate, sqlite
 from athena.journal.migrate import alembic_config
 from athena.journal.schema import metadata
 
@@ -43,6 +43,11 @@ def test_migrations_lead_to_the_described_schema(journal: Journal, path: Path) -
             }
 
         assert shapes(migrated) == shapes(wanted)
+
+
+def test_a_new_journal_is_what_the_migrations_make() -> None:
+    """The script that makes one at once says what alembic says, statement for statement."""
+    assert migrate.NEW.read_text() == migrate.script(), "after a migration: migrate.NEW.write_text(migrate.script())"
 
 
 def test_a_newer_schema_is_refused(journal: Journal, path: Path) -> None:
@@ -77,8 +82,6 @@ def test_an_older_journal_keeps_its_rows(path: Path) -> None:
 
 def test_two_processes_may_make_the_same_journal(path: Path) -> None:
     """Creation publishes a whole journal or none, and the second maker uses the first's."""
-    from athena.journal import migrate
-
     migrate.create(path)
     with Journal.open(path, "engine") as first:
         first.append("note", {})
