@@ -56,7 +56,11 @@ READY_SECONDS, BOOKS_SECONDS, DEATH_SECONDS = 30.0, 15.0, 8.0
 RANDOM = "at random"
 
 _processes = multiprocessing.get_context("forkserver")  # imports are paid once; each engine is a process of its own
-_processes.set_forkserver_preload(["tests.recovery_engine.crashing", "pandas", "athena.live.brokers.alpaca_sockets"])
+_processes.set_forkserver_preload([
+    "tests.recovery_engine.crashing", "athena.live.brokers.alpaca_sockets", "athena.live.metrics", "athena.core.outbox",
+    "athena.live.approvals", "athena.live.components", "athena.live.guard_acting", "athena.live.guard_gate",
+    "athena.live.guard_load", "athena.live.guard_resuming", "athena.live.guardian",
+])  # fmt: skip
 _starting = threading.Lock()
 
 
