@@ -19,13 +19,16 @@ _MEMORY, _ROOM = "/dev/shm", 2 << 30
 if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _MEMORY)
 
-# The long files first, those that wait beside those that compute: otherwise one worker ends long before the other.
+# The long files first, those that wait beside those that compute: otherwise one worker ends long before the others.
+# Three workers for two cores: many tests wait for a fault to be noticed, an alert to fire, a page to be drawn.
 _FIRST = (
-    "monitoring/test_end_to_end", "playbooks/test_notebooks_rendered", "widgets/test_control_room",
-    "recovery_engine/test_kills", "recovery_engine/test_faults", "playbooks/test_nbmake", "engine/test_processes",
-    "recovery_engine/test_disconnect", "playbooks/test_runner", "recovery_engine/test_simulation", "system/test_halt",
-    "guard/test_processes", "recovery/test_commands", "playbooks/test_report", "ops/test_exporter", "system/test_demo",
-    "playbooks/test_notebooks", "widgets/test_with_engine", "widgets/test_lab_command", "monitoring/test_monitor",
+    "monitoring/test_end_to_end", "recovery_engine/test_kills", "playbooks/test_notebooks_rendered",
+    "recovery_engine/test_faults", "widgets/test_control_room", "recovery_engine/test_disconnect",
+    "engine/test_processes", "playbooks/test_nbmake", "guard/test_processes", "recovery_engine/test_simulation",
+    "system/test_demo", "system/test_halt", "recovery/test_commands", "playbooks/test_report", "ops/test_exporter",
+    "playbooks/test_runner", "system/test_errors", "system/test_emergency", "playbooks/test_nursery",
+    "monitoring/test_webhook", "widgets/test_with_engine", "widgets/test_lab_command", "playbooks/test_notebooks",
+    "journal/test_crash", "recovery/test_restore", "monitoring/test_monitor", "guard/test_machine",
 )  # fmt: skip
 
 
