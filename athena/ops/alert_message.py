@@ -86,6 +86,16 @@ def ended(group: Sequence[Alert], held: Sequence[int], silence: str) -> dict[str
     return {"severity": "info", "title": f"Over: {names(group)}", "body": "\n".join(lines)}
 
 
+def left_out(number: int, critical: bool, settings: Settings) -> dict[str, Any]:
+    """The message that Alertmanager had more alerts than it handed over."""
+    body = (
+        "Alertmanager hands over at most a thousand alerts of a group at a time. Those beyond are not recorded here and"
+        f" nothing was done about them: no page, no halt. Look at Alertmanager: {settings.alertmanager_url}/#/alerts"
+    )
+    title = f"{number} alert{'s were' if number > 1 else ' was'} left out of a delivery"
+    return {"severity": "critical" if critical else "warning", "title": title, "body": body}
+
+
 def not_halted(alert: Alert, symbol: str, why: str) -> dict[str, Any]:
     """The message that a halt an alert's rule asks for could not be set, with what to type."""
     lines = [

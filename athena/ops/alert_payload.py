@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import unicodedata
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,8 +19,8 @@ from athena.journal.codec import to_text
 from athena.ops.alert_rules import request
 
 log = logging.getLogger("athena.alerts")
-SIZE_MAX = 1_000_000  # bytes
-ALERTS_MAX = 1_000  # of one delivery; Alertmanager says how many more there were
+SIZE_MAX = 4_000_000  # bytes; a thousand alerts of a kilobyte or two
+ALERTS_MAX = 1_000  # of one delivery, as Alertmanager's configuration has it; it says how many more there were
 LABELS_MAX = 64
 LABEL_MAX, ANNOTATION_MAX = 200, 1_000  # characters; what is longer is cut
 _FINGERPRINT = re.compile(r"[0-9A-Za-z]{1,64}")
@@ -31,8 +32,17 @@ class NotAPayload(ValueError):
     """The body is not what Alertmanager sends; the message says where."""
 
 
-def read(body: bytes) -> list[dict[str, Any]]:
-    """The payloads of `alert.received`, one an alert that can be read. Raises NotAPayload where there is none."""
+@dataclass(frozen=True)
+class Delivery:
+    """One delivery: the payloads of `alert.received`, and how many alerts of which group it left out."""
+
+    alerts: list[dict[str, Any]]
+    left_out: int = 0
+    group: str = ""
+
+
+def read(body: bytes) -> Delivery:
+    """What can be read of a delivery, one payload an alert. Raises NotAPayload where there is none."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
@@ -41,12 +51,13 @@ def read(body: bytes) -> list[dict[str, Any]]:
         raise NotAPayload("the body is not an object")
     if found.get("version") != "4":
         raise NotAPayload("version is not '4'")
-    alerts = found.get("alerts")
+    alerts, left_out = found.get("alerts"), found.get("truncatedAlerts")
     if not isinstance(alerts, list) or not alerts:
         raise NotAPayload("alerts is not a list of alerts")
-    if len(alerts) > ALERTS_MAX:
-        raise NotAPayload(f"it has {len(alerts)} alerts; {ALERTS_MAX} is the most")
-    return _each(alerts)
+    left_out = left_out if isinstance(left_out, int) and left_out > 0 else 0
+    left_out += max(0, len(alerts) - ALERTS_MAX)
+    group = found.get("groupKey")
+    return Delivery(_each(alerts[:ALERTS_MAX]), left_out, clean(group, LABEL_MAX) if isinstance(group, str) else "")
 
 
 def _each(alerts: list[Any]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from athena.core.alerts import UNFINISHED
 from athena.core.notifications import notify
 from athena.errors import AthenaError, JournalError, SettingsError
 from athena.journal.codec import encode, from_text
-from athena.journal.journal import Journal
+from athena.journal.journal import Journal, Transaction
 from athena.live.loopback import LoopbackServer, Page
-from athena.ops.alert_payload import SIZE_MAX, NotAPayload, read
+from athena.ops.alert_message import left_out
+from athena.ops.alert_payload import SIZE_MAX, Delivery, NotAPayload, read
 from athena.ops.alert_rules import folder
 
 log = logging.getLogger("athena.alerts")
@@ -50,16 +52,24 @@ class AlertServer(LoopbackServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def take(self, alerts: list[dict[str, Any]]) -> int:
+    def take(self, delivery: Delivery) -> int:
         """Journal what is new of a delivery, in one transaction; how much that was. Raises JournalError."""
         try:
-            new = persist(self.journal, alerts)
+            new = persist(self.journal, delivery, partial(self._tell_left_out, delivery))
         except JournalError as error:
-            threading.Thread(target=self._tell_unrecorded, args=(alerts, error), daemon=True).start()
+            threading.Thread(target=self._tell_unrecorded, args=(delivery.alerts, error), daemon=True).start()
             raise
         if new:
             self.arrived()
         return new
+
+    def _tell_left_out(self, delivery: Delivery, tx: Transaction) -> None:
+        """Tell of alerts that nobody here knows: once an hour for a group, and when they are twice as many."""
+        if delivery.left_out:
+            now, size = datetime.now(UTC), delivery.left_out.bit_length()
+            critical = any(alert["severity"] == "critical" for alert in delivery.alerts)
+            message = left_out(delivery.left_out, critical, self.settings)
+            notify(self.settings, **message, dedup_key=f"left out {delivery.group} {now:%Y%m%d%H} {size}", tx=tx)
 
     def _tell_unrecorded(self, alerts: list[dict[str, Any]], error: JournalError) -> None:
         """A critical alert that cannot be journaled is told at once, past the journal; its page comes when it can."""
@@ -102,16 +112,17 @@ def token_of(settings: Settings) -> str:
     return token
 
 
-def persist(journal: Journal, alerts: list[dict[str, Any]]) -> int:
+def persist(journal: Journal, delivery: Delivery, also: Callable[[Transaction], None] = lambda tx: None) -> int:
     """Append `alert.received` for each that was not told before: an alert is its fingerprint, start and status.
 
     Alertmanager that heard nothing for minutes (a machine asleep, Prometheus restarting) tells of an end, and then of
     the same alert with the same start again: it fires anew, as an alert of its own. One whose end it never told (its
-    state was lost) is over at the latest when the same fires with a later start.
+    state was lost) is over at the latest when the same fires with a later start. `also`: in the same transaction.
     """
     new, heard, now = 0, [], datetime.now(UTC)
     with journal.transaction() as tx:
-        for alert in alerts:
+        also(tx)
+        for alert in delivery.alerts:
             identity, ended = alert["id"], None
             while (row := tx.one(_KNOWN, (identity,))) and row["resolved_at"]:
                 ended = from_text(row["resolved_at"])
@@ -168,14 +179,14 @@ class _Webhook(Page):
         if int(length) > SIZE_MAX:
             return 413, f"{SIZE_MAX} bytes is the most"
         try:
-            alerts = read(self.rfile.read(int(length)))
+            delivery = read(self.rfile.read(int(length)))
         except NotAPayload as error:
             log.warning("a delivery was refused: %s", error)
             return 400, str(error)
         except TimeoutError:
             return 408, "the body did not come"
         try:
-            return 200, f"{self.server.take(alerts)} new of {len(alerts)}"
+            return 200, f"{self.server.take(delivery)} new of {len(delivery.alerts)}"
         except JournalError as error:
             log.error("a delivery was not taken: %s", error.message)
             return 503, "the journal cannot be written; send it again"

@@ -107,8 +107,8 @@ def work(worker: Worker, order: Mapping[str, Any], progress: Progress | None) ->
     _workers.add(worker)
     ended = threading.Timer(limit, worker.kill)
     ended.daemon = True
-    ended.start()
     begun = time.monotonic()
+    ended.start()
     last: list[Any] = [0, 0, ""]
     try:
         _give(worker, path)

@@ -27,7 +27,7 @@ from athena.live.loopback import CONNECTIONS_MAX, Page
 from athena.model import Origin, Scope
 from athena.ops.alert_acting import PAUSES, Acting
 from athena.ops.alert_nursery import RUN_SECONDS_MAX, WarmWorkers
-from athena.ops.alert_payload import ALERTS_MAX, SIZE_MAX, NotAPayload, read
+from athena.ops.alert_payload import ALERTS_MAX, SIZE_MAX, Delivery, NotAPayload, read
 from athena.ops.alert_server import AlertServer, persist, token_of, token_path
 from athena.ops.alert_worker import AlertWorker
 from athena.ops.health_parts import parts
@@ -161,7 +161,7 @@ def test_whoever_has_no_token_or_sends_something_else_gets_nothing_done(live):
         assert post(server, b"x", **{"Content-Length": str(SIZE_MAX + 1)})[0] == 413
         assert post(server, b"", **{"Content-Length": "-1"})[0] == 411
         for wrong in (
-            b"", b"null", b"[]", b"{", b"[" * 100_000, b'{"version": "3"}', body(), body(*[alert()] * (ALERTS_MAX + 1)),
+            b"", b"null", b"[]", b"{", b"[" * 100_000, b'{"version": "3"}', body(),
             body(version="5"), body(1), body({**alert(), "status": "odd"}), body({**alert(), "fingerprint": "../x"}),
             body({**alert(), "labels": {"alertname": ""}}), body({**alert(), "labels": {"alertname": 1}}),
             body({**alert(), "labels": {"a b": "c", "alertname": "x"}}), body({**alert(), "startsAt": "yesterday"}),
@@ -200,6 +200,25 @@ def test_one_alert_that_cannot_be_read_takes_no_other_with_it(live):
     with serving(live) as server:
         assert post(server, body(odd, alert("GuardHalted", playbook="trading_halt"), 1)) == (200, "1 new of 1\n")
     assert [a.name for a in active_alerts(live[1])] == ["GuardHalted"]
+
+
+def test_alerts_that_were_left_out_of_a_delivery_are_told(live):
+    """By Alertmanager, or because they are too many: what came is taken, and one message says how many did not."""
+    made, journal = live
+    urgent = alert("EngineDown", severity="critical", playbook="crash_recovery")
+    with serving(live) as server:
+        assert post(server, body(urgent, truncatedAlerts=3)) == (200, "1 new of 1\n")
+        assert post(server, body(urgent, truncatedAlerts=2)) == (200, "0 new of 1\n")
+        ((severity, title, text),) = messages(journal)
+        assert (severity, title) == ("critical", "3 alerts were left out of a delivery")
+        assert f"{made.alertmanager_url}/#/alerts" in text
+        assert post(server, body(urgent, truncatedAlerts="many")) == (200, "0 new of 1\n")
+        many = [alert(number=str(number)) for number in range(ALERTS_MAX + 5)]
+        assert len(body(*many)) < SIZE_MAX
+        assert post(server, body(*many, groupKey="other")) == (200, f"{ALERTS_MAX} new of {ALERTS_MAX}\n")
+    assert [(severity, title) for severity, title, _ in messages(journal)][1:] == [
+        ("warning", "5 alerts were left out of a delivery")
+    ]
 
 
 def test_an_alert_that_ended_for_want_of_news_fires_anew_with_the_same_start(live):
@@ -299,10 +318,10 @@ def test_whatever_comes_is_taken_whole_or_refused_by_name(changes, around, scrat
     that is not allowed."""
     data = json.dumps({**around, **json.loads(body({**alert(), **changes}))}).encode()
     try:
-        (found,) = read(data)
+        (found,) = read(data).alerts
     except NotAPayload:
         return
-    persist(scratch, [found])
+    persist(scratch, Delivery([found]))
     (back,) = [one for one in recent_alerts(scratch, 1000) if one.id == found["id"]]
     assert found["action"] in ("", "halt", "halt_symbol")
     assert set(found["parameters"]) <= {"symbol", "symbols", "hours", "days", "sessions", "minutes"}
@@ -574,8 +593,9 @@ def test_what_comes_and_goes_holds_no_other_alert_back(live):
     assert "It had come back once since the last message" in text
 
 
-def test_an_alert_that_cannot_be_answered_holds_up_no_other(live):
+def test_an_alert_that_cannot_be_answered_holds_up_no_other(live, monkeypatch):
     """A defect met by one alert's run: the others are told, it is tried again, and then told too."""
+    monkeypatch.setattr("athena.ops.alert_worker.RETRY_SECONDS", 0.5)
     made, journal = live
     runs, broken = Runs(made), [True]
 
@@ -742,4 +762,4 @@ def test_a_full_disk_is_answered_with_503_and_a_critical_alert_told_past_the_jou
         journal.transaction = real
         assert post(server, body(critical, alert())) == (200, "2 new of 2\n")
     server._telling.acquire()
-    assert told == [f"alert {read(body(critical))[0]['id']} unrecorded"]
+    assert told == [f"alert {read(body(critical)).alerts[0]['id']} unrecorded"]
