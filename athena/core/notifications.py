@@ -21,7 +21,7 @@ from athena.config import Settings
 from athena.config_tables import SEVERITIES, addresses
 from athena.core import channels, outbox
 from athena.core.channels import Fate, Outcome
-from athena.core.delivery import Courier, Delivered, past_the_journal
+from athena.core.delivery import Delivered, past_the_journal
 from athena.core.message import Message, one_line, writable
 from athena.errors import JournalError, NotificationError, SettingsError, did_you_mean
 from athena.journal.journal import Journal, Transaction
@@ -121,17 +121,6 @@ def notify(
         )
         told = Notification(now.id, severity, title, to)
         return _at_once(settings, now, told, dedup_key, error, environment)
-
-
-def deliver(
-    settings: Settings, journal: Journal | None = None, environment: Mapping[str, str] | None = None
-) -> list[Delivered]:
-    """One pass over the outbox, now; what was attempted. Keep a Courier instead where you deliver again and again."""
-    environment = os.environ if environment is None else environment
-    if journal is not None:
-        return Courier(settings, journal, environment).deliver()
-    with Journal.open(settings.journal_path, f"courier {settings.operator}") as opened:
-        return Courier(settings, opened, environment).deliver()
 
 
 def send_email(to: str | list[str], subject: str, body: str, *, settings: Settings | None = None) -> str:

@@ -188,16 +188,11 @@ class OutboxState:
 
 def state(journal: Journal) -> OutboxState:
     """The outbox in four figures, for health-check and metrics."""
-    row = journal.one(
-        "SELECT COUNT(*) AS n, MIN(queued_at) AS oldest FROM deliveries"
-        " WHERE status <> 'sent' AND status IN ('queued', 'sending')"
+    rows = journal.query(
+        "SELECT status = 'dead' AS dead, COUNT(*) AS n, MIN(queued_at) AS oldest, MAX(error) AS error FROM deliveries"
+        " WHERE status <> 'sent' GROUP BY status = 'dead'"
     )
-    dead = journal.one("SELECT COUNT(*) AS n FROM deliveries WHERE status <> 'sent' AND status = 'dead'")
-    error = journal.one("SELECT error FROM deliveries WHERE status <> 'sent' AND error IS NOT NULL LIMIT 1")
-    oldest = row["oldest"] if row else None
-    return OutboxState(
-        row["n"] if row else 0,
-        None if oldest is None else datetime.fromisoformat(oldest),
-        dead["n"] if dead else 0,
-        error["error"] if error else "",
-    )
+    waiting, dead = (next((row for row in rows if row["dead"] == which), None) for which in (0, 1))
+    oldest = datetime.fromisoformat(waiting["oldest"]) if waiting else None
+    error = next((row["error"] for row in reversed(rows) if row["error"]), "")
+    return OutboxState(waiting["n"] if waiting else 0, oldest, dead["n"] if dead else 0, error)

@@ -3,7 +3,7 @@
     snapshots/journal-20200309T133000Z-000000012345.sqlite3        the copy (VACUUM INTO: a reader among others)
     snapshots/journal-20200309T133000Z-000000012345.sqlite3.json   its head, its SHA-256, why it was taken
 
-A restore writes a new file and never touches an old one.
+A restore (`restored`) writes a new file and never touches an old one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from athena.journal.head import record_head, sync_folder
 
 if TYPE_CHECKING:
     from athena.journal.journal import Journal
-    from athena.journal.restored import Doubt
 
 FOLDER = "snapshots"
 KEEP_DAYS = 30
@@ -88,7 +87,7 @@ def take(journal_path: Path, folder: Path, reason: str = "") -> Snapshot:
             card = Path(place) / "card.json"
             card.write_text(json.dumps(made.to_dict(), indent=1) + "\n", encoding="utf-8")
             for file, name in ((card, _card(path)), (draft, path)):
-                _sync(file)
+                sync_file(file)
                 os.replace(file, name)
         sync_folder(folder)
         return made
@@ -123,44 +122,6 @@ def check(path: Path) -> Snapshot:
     if _read_through(path) != (card.sequence, card.head):
         raise JournalCorrupt(f"{path} does not end at event {card.sequence} as its card says.", another)
     return card
-
-
-def restore(snapshot: Path, to: Path, *, who: str, why: str) -> tuple[Snapshot, Doubt]:
-    """Write a checked snapshot as a journal into the new file `to`, marked as restored by `who`, and verify that.
-
-    The mark is one event (see `restored`): what waited and what ran in the snapshot is not repeated in silence. Raises
-    JournalError when `to`, or the `-wal` or `-shm` of an earlier file of that name, exists; JournalCorrupt when
-    the snapshot is damaged. Then `to` was not made.
-    """
-    from athena.journal.audit import verify
-    from athena.journal.journal import Journal
-    from athena.journal.restored import mark_restored
-
-    for taken in (to, *(to.with_name(to.name + end) for end in ("-wal", "-shm", "-journal"))):
-        if taken.exists():
-            raise JournalError(f"{taken} exists; a restore never writes over anything.", "Name a new file, or move it.")
-    card = check(snapshot)
-    try:
-        to.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(prefix=".restoring-", dir=to.parent) as place:
-            draft = Path(place) / to.name
-            shutil.copyfile(snapshot, draft)
-            draft.chmod(0o600)
-            if sha256_of(draft) != card.sha256:
-                raise JournalError(f"the copy of {snapshot} went wrong.", "Check the disk; nothing was restored.")
-            with Journal.open(draft, who) as journal:
-                doubt = mark_restored(journal, source=snapshot.name, as_of=card.taken_at, why=why)
-            found = verify(draft)
-            if not found.ok:
-                raise JournalCorrupt(f"{snapshot}: {found}", "Take an older snapshot: athena snapshot --list")
-            _sync(draft)
-            os.link(draft, to)  # fails where a file has appeared meanwhile
-        sync_folder(to.parent)
-    except FileExistsError:
-        raise JournalError(f"{to} appeared meanwhile; nothing was written over.", "Name a new file.") from None
-    except OSError as error:
-        raise JournalError(f"{to} cannot be written: {error.strerror}.", "Check the folder and its space.") from error
-    return card, doubt
 
 
 def prune(folder: Path, keep: int, days: int = KEEP_DAYS, now: datetime | None = None) -> list[Path]:
@@ -258,7 +219,8 @@ def _room(folder: Path, journal_path: Path) -> None:
         )
 
 
-def _sync(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Make a file's content durable."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 

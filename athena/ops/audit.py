@@ -25,6 +25,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "
 AUDITED = (
     "halt.set", "halt.cleared", "limit.set", "command.requested", "command.finished", "engine.started",
     "engine.stopped", "account.bound", "note", "approval.requested", "approval.given",
+    "journal.restored",
 )  # fmt: skip
 
 
@@ -98,6 +99,8 @@ def _audited(event: Event, halts: dict[str, dict[str, Any]], asked: dict[str, st
             what = f"engine started{'' if p.get('clean', True) else ' after a crash'}"
         case "engine.stopped":
             what = "engine stopped"
+        case "journal.restored":
+            what = f"journal restored from {p['source']}, as of {p['as_of'][:16].replace('T', ' ')} UTC"
         case "account.bound":
             what = f"bound account {p['account_number']} of {p['venue']}"
         case _:

@@ -14,7 +14,7 @@ from athena.journal import snapshots
 from athena.journal.codec import from_text
 from athena.journal.head import check_heads, read_heads, record_head
 from athena.journal.journal import Journal
-from athena.journal.restored import last_restored, mark_restored
+from athena.journal.restored import last_restored, mark_restored, restore
 from athena.ops.health import words
 from athena.ops.recovery_show import Table, existing_journal, say, working
 
@@ -59,8 +59,8 @@ def restore_snapshot(settings: Settings, arguments: argparse.Namespace) -> int:
     if to == file.absolute():
         raise SettingsError("--to names the snapshot itself.", "Name a new file.")
     with working(arguments, "checking the snapshot, copying it, and folding the copy's events again"):
-        why = arguments.reason or "asked by an operator"
-        card, doubt = snapshots.restore(file, to, who=f"operator {settings.operator}", why=why)
+        reason = arguments.reason or "asked by an operator"
+        card, doubt = restore(file, to, who=f"operator {settings.operator}", reason=reason)
     heads = read_heads(settings.backup_folder / "heads.log")
     last = max((head.sequence for head in heads), default=card.sequence)
     beyond = max(0, last - card.sequence)
@@ -123,7 +123,7 @@ def _mark_lost(journal: Journal, noticed_at: datetime, reason: str) -> None:
     """A tail lost without `restore-snapshot` leaves the same in doubt; one that it explains has its mark already."""
     mark, last = last_restored(journal), next(journal.events(after=journal.head()[0] - 1), None)
     if last is not None and (mark is None or mark.at < noticed_at):
-        mark_restored(journal, source="a journal that lost its tail", as_of=last.at, why=reason)
+        mark_restored(journal, source="a journal that lost its tail", as_of=last.at, reason=reason)
 
 
 def _row(one: snapshots.Snapshot) -> tuple[str, ...]:

@@ -119,6 +119,6 @@ EVERY_KIND: tuple[tuple[str, dict[str, Any]], ...] = (
     ("schedule.finished", {"id": "market_open 2020-03-09", "job": "market_open", "trading_date": VENUE_AT.date(),
                            "due_at": VENUE_AT, "status": "missed", "result": {"why": "the machine slept"}}),
     ("schedule.calendar", {"trading_date": VENUE_AT.date(), "agrees": True, "detail": "", "file": ""}),
-    ("journal.restored", {"source": "journal-1.sqlite3", "as_of": VENUE_AT, "why": "lost", "held_before": VENUE_AT}),
+    ("journal.restored", {"source": "journal-1.sqlite3", "as_of": VENUE_AT, "reason": "lost", "held_before": VENUE_AT}),
     ("schedule.taken_up", {"mark": 1, "interrupted": []}),
 )  # fmt: skip

@@ -1,5 +1,7 @@
 """A journal restored from a snapshot: what waited in it is not sent again in silence, old alarms wake nobody."""
 
+import json
+import shutil
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +13,7 @@ from athena.core.delivery import Courier
 from athena.core.notifications import notify
 from athena.journal import Journal, snapshots
 from athena.journal.head import record_head
-from athena.journal.restored import last_restored, mark_restored
+from athena.journal.restored import last_restored, mark_restored, restore
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def test_what_waited_in_a_snapshot_goes_out_as_a_possible_repeat(settings, journ
     Courier(settings, journal, environment, now=lambda: datetime.now(UTC) + timedelta(hours=1)).deliver()
     assert len(slack.texts) == 2
     slack.texts.clear()
-    _, doubt = snapshots.restore(made.path, tmp_path / "new.sqlite3", who="operator bob", why="the disk died")
+    _, doubt = restore(made.path, tmp_path / "new.sqlite3", who="operator bob", reason="the disk died")
     assert set(doubt.repeats) == {f"{waits}.slack", f"{sending}.slack"}
     with Journal.open(tmp_path / "new.sqlite3", "courier") as restored:
         courier = Courier(settings, restored, environment)
@@ -44,7 +46,7 @@ def test_an_old_alarm_is_held_for_whoever_is_on_call(settings, journal, environm
     """Five hours on it is a dead letter that says why; asked for again it is sent, and still as a possible repeat."""
     old = told("engine is down")
     later = datetime.now(UTC) + timedelta(hours=5)
-    doubt = mark_restored(journal, source="s", as_of=datetime.now(UTC), why="w", now=later)
+    doubt = mark_restored(journal, source="s", as_of=datetime.now(UTC), reason="w", now=later)
     assert (doubt.repeats, doubt.held) == ((), (f"{old}.slack",))
     courier = Courier(settings, journal, environment)
     assert courier.deliver() == []
@@ -74,7 +76,7 @@ def test_a_journal_accepted_with_its_tail_lost_is_marked_too(settings, journal, 
     with Journal.open(settings.journal_path, "test", read_only=True) as again:
         marks = [event.sequence for event in again.events(kinds=("journal.restored",))]
         assert len(marks) == 1
-        assert last_restored(again).payload["why"] == "the disk was put back"
+        assert last_restored(again).payload["reason"] == "the disk was put back"
         assert [(row["id"], row["unsure"]) for row in outbox.deliveries(again)] == [(f"{waits}.slack", 1)]
 
 
@@ -82,6 +84,7 @@ def test_the_command_says_what_is_in_doubt(settings, journal, told, monkeypatch,
     """An operator reads which messages go out as possible repeats; a restore over a file is still refused."""
     waits = told("engine is down")
     made = snapshots.take(settings.journal_path, tmp_path / "snapshots")
+    journal.close()
     monkeypatch.setenv("ATHENA_HOME", str(settings.home))
     command = ["restore-snapshot", str(made.path), "--to", str(tmp_path / "new.sqlite3"), "--reason", "the disk died"]
     assert main(command) == 0
@@ -89,3 +92,8 @@ def test_the_command_says_what_is_in_doubt(settings, journal, told, monkeypatch,
     assert f"{waits}.slack" in told_him
     assert "possible repeats" in told_him
     assert main(command) == 3
+    shutil.copyfile(tmp_path / "new.sqlite3", settings.journal_path)
+    assert main(["audit", "--json"]) == 0
+    [line] = json.loads(capsys.readouterr().out)["lines"]
+    assert (line["kind"], line["reason"]) == ("journal.restored", "the disk died")
+    assert made.path.name in line["what"]

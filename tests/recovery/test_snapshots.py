@@ -13,7 +13,7 @@ from athena.errors import JournalCorrupt, JournalError
 from athena.journal import Journal, snapshots
 from athena.journal.codec import to_text
 from athena.journal.head import check_heads, head_log, read_heads, record_head
-from athena.journal.restored import Doubt, last_restored
+from athena.journal.restored import Doubt, last_restored, restore
 from tests.journal import facts
 
 
@@ -97,7 +97,7 @@ def test_a_damaged_snapshot_is_refused_and_nothing_is_restored(settings, journal
         text = card.read_text().replace(snapshots.list_snapshots(folder(settings))[0].sha256, snapshots.sha256_of(path))
         card.write_text(text)
     with pytest.raises(JournalCorrupt) as refused:
-        snapshots.restore(path, to, who="bob", why="test")
+        restore(path, to, who="bob", reason="test")
     assert refused.value.hint
     assert not to.exists()
 
@@ -106,24 +106,24 @@ def test_a_restore_makes_a_working_journal_and_never_writes_over_one(settings, j
     """The copy says in its chain who restored what and why, and takes events; an existing file or WAL is refused."""
     made, to = snapshots.snapshot_now(journal, settings), tmp_path / "there" / "new.sqlite3"
     journal.append("note", {"text": "after"})
-    card, doubt = snapshots.restore(made.path, to, who="operator bob", why="the disk died")
+    card, doubt = restore(made.path, to, who="operator bob", reason="the disk died")
     assert (card, doubt) == (made, Doubt((), (), ()))
     with Journal.open(to, "bob") as restored:
         mark = last_restored(restored)
         assert (mark.sequence, mark.previous_hash, mark.actor) == (made.sequence + 1, made.head, "operator bob")
-        facts = {"source": made.path.name, "as_of": to_text(made.taken_at), "why": "the disk died"}
+        facts = {"source": made.path.name, "as_of": to_text(made.taken_at), "reason": "the disk died"}
         assert facts.items() <= mark.payload.items()
         restored.append("note", {"text": "goes on"})
         assert restored.verify().ok
     before = to.read_bytes()
     for target in (to, settings.journal_path):
         with pytest.raises(JournalError, match="never writes over"):
-            snapshots.restore(made.path, target, who="bob", why="test")
+            restore(made.path, target, who="bob", reason="test")
     assert to.read_bytes() == before
     stale = tmp_path / "stale.sqlite3"
     stale.with_name("stale.sqlite3-wal").write_bytes(b"an earlier file's")
     with pytest.raises(JournalError, match="-wal exists"):
-        snapshots.restore(made.path, stale, who="bob", why="test")
+        restore(made.path, stale, who="bob", reason="test")
     assert snapshots.check(made.path)
 
 

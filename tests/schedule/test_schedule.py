@@ -19,6 +19,7 @@ from athena.core import schedule
 from athena.core.trading_days import TradingDays
 from athena.errors import BrokerError, PlaybookError, SettingsError
 from athena.journal import Journal, snapshots
+from athena.journal.restored import restore
 from athena.model import NEW_YORK
 from athena.ops.schedule_calendar import Calendar, compare_with_broker
 from athena.ops.schedule_clock import clock
@@ -336,7 +337,7 @@ def test_a_restored_journal_runs_nothing_again_by_itself(desk, tmp_path):
     [first] = desk.scheduler(pre_market=copied).tick()
     desk.walk(desk.scheduler(), "2026-11-25 10:00", minutes=15)
     new = tmp_path / "new.sqlite3"
-    _, doubt = snapshots.restore(Path(first.told), new, who="operator bob", why="the disk died")
+    _, doubt = restore(Path(first.told), new, who="operator bob", reason="the disk died")
     assert doubt.interrupted == ("pre_market 2026-11-25",)
     desk.journal.close()
     desk.journal, desk.ahead = Journal.open(new, "test"), timedelta(hours=1)
