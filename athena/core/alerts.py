@@ -15,8 +15,9 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from athena.journal.codec import from_text
+from athena.journal.codec import from_text, to_text
 from athena.journal.journal import Journal
+from athena.journal.restored import last_restored
 
 UNFINISHED = "(state <> 'notified' OR resolved_at IS NULL OR told = 0)"  # the index alerts_unfinished, word for word
 _SEVERITIES = {"critical": 0, "warning": 1}
@@ -48,7 +49,8 @@ class Alert:
     `acted` what came of it. `verdict`, `reason`, `next_action` and `page` (a path) are of the playbook's run, empty
     before it; `attempts` is how often that was begun. `problem` says why something it asked for was refused.
     `notified_at` is when people were told of it last; `told` says whether its end was told. `heard_at` is when
-    Alertmanager last said that it fires: `firing` is what it said then, and UNKNOWN once it is `unheard`.
+    Alertmanager last said that it fires: `firing` is what it said then, and UNKNOWN once it is `unheard`: too long ago,
+    or before the journal was restored (`doubted`).
     """
 
     id: str
@@ -75,6 +77,7 @@ class Alert:
     told: bool
     attempts: int = 0
     heard_at: datetime | None = None
+    doubted: bool = False
 
     @property
     def firing(self) -> bool:
@@ -83,7 +86,7 @@ class Alert:
     def unheard(self, now: datetime | None = None) -> timedelta | None:
         """How long Alertmanager has not said that it fires; None where it is over, or was heard of as it should be."""
         silent = (now or datetime.now(UTC)) - (self.heard_at or self.received_at)
-        return silent if self.firing and silent > UNHEARD_AFTER else None
+        return silent if self.firing and (self.doubted or silent > UNHEARD_AFTER) else None
 
     def standing(self, now: datetime | None = None) -> str:
         """`fires`, `until 14:02:11`, or that it is UNKNOWN and since when, in words."""
@@ -117,8 +120,8 @@ def active_alerts(journal: Journal) -> list[Alert]:
 
     Those that are `unheard` come last, as nobody knows; those that were not heard of for a day are left out.
     """
-    rows = journal.query(f"SELECT * FROM alerts WHERE {UNFINISHED} AND resolved_at IS NULL")
-    found = [alert for alert in map(_alert, rows) if (alert.unheard() or timedelta(0)) < FORGOTTEN_AFTER]
+    open_ones = _alerts(journal, f"SELECT * FROM alerts WHERE {UNFINISHED} AND resolved_at IS NULL")
+    found = [alert for alert in open_ones if (alert.unheard() or timedelta(0)) < FORGOTTEN_AFTER]
     return sorted(
         found, key=lambda a: (a.unheard() is not None, _SEVERITIES.get(a.severity, 2), -a.starts_at.timestamp(), a.name)
     )
@@ -126,19 +129,24 @@ def active_alerts(journal: Journal) -> list[Alert]:
 
 def recent_alerts(journal: Journal, number: int = 50) -> list[Alert]:
     """The alerts received last, the newest first, those that ended included. Raises JournalError."""
-    return [_alert(row) for row in journal.query("SELECT * FROM alerts ORDER BY sequence DESC LIMIT ?", (number,))]
+    return _alerts(journal, "SELECT * FROM alerts ORDER BY sequence DESC LIMIT ?", number)
 
 
 def unfinished_alerts(journal: Journal) -> list[Alert]:
     """Alerts that something is still to be done about, oldest first: run, notify, or tell that they ended."""
-    rows = journal.query(
-        f"SELECT * FROM alerts WHERE {UNFINISHED} AND (state <> 'notified' OR (resolved_at IS NOT NULL AND told = 0))"
-        " ORDER BY sequence"
-    )
-    return [_alert(row) for row in rows]
+    undone = "(state <> 'notified' OR (resolved_at IS NOT NULL AND told = 0))"
+    return _alerts(journal, f"SELECT * FROM alerts WHERE {UNFINISHED} AND {undone} ORDER BY sequence")
 
 
-def _alert(row: Any) -> Alert:
+def _alerts(journal: Journal, sql: str, *values: object) -> list[Alert]:
+    if not (rows := journal.query(sql, values)):
+        return []
+    mark = last_restored(journal)
+    restored_at = "" if mark is None else to_text(mark.at)
+    return [_alert(row, doubted=(row["heard_at"] or row["received_at"]) < restored_at) for row in rows]
+
+
+def _alert(row: Any, doubted: bool) -> Alert:
     def moment(name: str) -> datetime | None:
         return from_text(row[name]) if row[name] else None
 
@@ -167,4 +175,5 @@ def _alert(row: Any) -> Alert:
         told=bool(row["told"]),
         attempts=row["attempts"],
         heard_at=moment("heard_at"),
+        doubted=doubted,
     )

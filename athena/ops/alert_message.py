@@ -39,6 +39,7 @@ def found(group: Sequence[Alert], settings: Settings, before: Sequence[Alert] = 
         lines += [f"Action: {alert.acted}"] if alert.acted else []
         lines += ["Action: it is NOT halted yet; that is tried again."] if _still_asks(alert) else []
         lines += [f"Not reported any more since {alert.resolved_at:%H:%M:%S} UTC."] if alert.resolved_at else []
+        lines += [f"Whether it still fires: {alert.standing()}."] if alert.unheard() else []
         lines += [f"Refused: {alert.problem}"] if alert.problem else []
         lines.append(f"Runbook: {runbook(alert, settings)}")
     if len(group) > NAMED_MAX:

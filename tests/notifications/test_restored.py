@@ -9,11 +9,14 @@ import pytest
 
 from athena.cli import main
 from athena.core import outbox
+from athena.core.alerts import active_alerts
 from athena.core.delivery import Courier
 from athena.core.notifications import notify
 from athena.journal import Journal, snapshots
 from athena.journal.head import record_head
 from athena.journal.restored import last_restored, mark_restored, restore
+from athena.ops.alert_message import found
+from tests.journal.facts import alert
 
 
 @pytest.fixture
@@ -97,3 +100,19 @@ def test_the_command_says_what_is_in_doubt(settings, journal, told, monkeypatch,
     [line] = json.loads(capsys.readouterr().out)["lines"]
     assert (line["kind"], line["reason"]) == ("journal.restored", "the disk died")
     assert made.path.name in line["what"]
+
+
+def test_alerts_of_before_the_restore_are_unknown_until_they_are_told_again(settings, journal):
+    """What fired in the snapshot may be over: UNKNOWN in every view and message, until Alertmanager says it again."""
+    for one in (alert("a1"), alert("a2", name="EngineDown")):
+        journal.append("alert.received", one)
+    assert [one.unheard() for one in active_alerts(journal)] == [None, None]
+    mark_restored(journal, source="s", as_of=datetime.now(UTC), reason="r")
+    assert {one.standing() for one in active_alerts(journal)} == {"UNKNOWN, not heard of for 0 min"}
+    assert "Whether it still fires: UNKNOWN" in found(active_alerts(journal), settings)["body"]
+    journal.append("alert.heard", {"ids": ["a1"]})
+    assert [(one.id, one.standing().partition(",")[0]) for one in active_alerts(journal)] == [
+        ("a1", "fires"), ("a2", "UNKNOWN")
+    ]  # fmt: skip
+    journal.append("alert.received", alert("a2", name="EngineDown", status="resolved", ends_at=datetime.now(UTC)))
+    assert [one.id for one in active_alerts(journal)] == ["a1"]
