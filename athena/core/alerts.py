@@ -83,6 +83,11 @@ class Alert:
     def firing(self) -> bool:
         return self.resolved_at is None
 
+    @property
+    def was_told(self) -> bool:
+        """Whether its page is there and was told or held; what is left of it is how it stands now."""
+        return self.state in (AlertState.HELD, AlertState.NOTIFIED)
+
     def unheard(self, now: datetime | None = None) -> timedelta | None:
         """How long Alertmanager has not said that it fires; None where it is over, or was heard of as it should be."""
         silent = (now or datetime.now(UTC)) - (self.heard_at or self.received_at)

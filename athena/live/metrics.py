@@ -23,8 +23,9 @@ from prometheus_client.registry import Collector
 
 from athena.config import Settings
 from athena.core import outbox
-from athena.core.alerts import AlertState, unfinished_alerts
+from athena.core.alerts import unfinished_alerts
 from athena.errors import AthenaError, JournalError
+from athena.journal.codec import from_text
 from athena.journal.journal import Journal
 from athena.journal.snapshots import FOLDER, list_snapshots
 from athena.journal.timing import CHECKS, COMMITS
@@ -36,9 +37,8 @@ from athena.live.limits import LIMITS, parse
 from athena.live.metrics_counts import Counts
 from athena.live.metrics_families import api_requests, counter, counters, gauge, labelled, slippage, times
 from athena.live.vitals import STALE_SECONDS
-from athena.model import BrokerState, Mode, OrderStatus
+from athena.model import BrokerState, Mode, OrderStatus, Origin
 
-_TOLD = (AlertState.HELD, AlertState.NOTIFIED)
 LOSS_LIMIT = "max_daily_loss_dollars"
 _FINAL = ", ".join(f"'{status}'" for status in ("refused", "not_sent", "filled", "canceled", "expired", "rejected"))
 _OPEN = (  # word for word the condition of the index orders_open
@@ -188,8 +188,11 @@ class LiveMetrics(Collector):
         yield labelled("guard_state", "1 for the mode trading is in.", "state", states)
         yield gauge("guard_orders_pass", "1 when orders without a halt of their own pass.", passes and mode == "active")
         yield gauge("guard_lease_remaining_seconds", "How long the guardian's promise to watch still stands.", lease)
-        standing = journal.one("SELECT COUNT(*) FROM halts WHERE cleared_at IS NULL")
-        yield gauge("guard_halts_in_force", "Halts that stand, of any scope.", standing[0] if standing else 0)
+        standing = journal.query("SELECT scope, mode, origin FROM halts WHERE cleared_at IS NULL")
+        yield gauge("guard_halts_in_force", "Halts that stand, of any scope.", len(standing))
+        stops = {row["origin"] for row in standing if row["scope"] == "global" and row["mode"] == Mode.HALTED}
+        origins = {known.value: known.value in stops for known in Origin} | {"unknown": mode == "halted" and not stops}
+        yield labelled("guard_halted", "1 where a halt of that origin stops all trading.", "origin", origins)
         yield counter("guard_halts", "Halts set, by who set them.", "source", counts.halts)
         told = "What the guard's rules refused or did, refused orders included."
         yield counter("guard_violations", told, "rule", counts.violations)
@@ -262,7 +265,7 @@ def _alerts(journal: Journal, counts: Counts) -> Iterator[Metric]:
     yield gauge("outbox_oldest_age_seconds", "Since the oldest message that waits was queued; 0 without one.", age)
     unfinished = unfinished_alerts(journal)
     yield gauge("alerts_unfinished", "Alerts whose page or message, or end, is still to be told.", len(unfinished))
-    waiting = [alert.received_at for alert in unfinished if alert.state not in _TOLD]
+    waiting = [alert.received_at for alert in unfinished if not alert.was_told]
     age = (datetime.now(UTC) - min(waiting)).total_seconds() if waiting else 0.0
     told = "Since the oldest alert came whose page or message is still to come; 0 without one."
     yield gauge("alerts_oldest_unfinished_age_seconds", told, age)
@@ -274,7 +277,7 @@ def _services(journal: Journal) -> Iterator[Metric]:
     said = {row["component"]: (row["at"], json.loads(row["details"])) for row in known}
     ages = {name: _age(at) for name, (at, d) in said.items() if not d.get("once") and d.get("state") != "stopped"}
     lease = journal.one("SELECT MAX(lease_until) FROM schedule_runs WHERE status = 'running'")
-    if "schedule" in ages and lease and lease[0] and _moment(lease[0]) > datetime.now(UTC):
+    if "schedule" in ages and lease and lease[0] and from_text(lease[0]) > datetime.now(UTC):
         ages["schedule"] = 0.0
     yield labelled("service_heartbeat_age_seconds", "Since a service said that it lives.", "service", ages)
 
@@ -286,15 +289,11 @@ def _symbols(settings: Settings) -> list[str]:
 
 def _reconciliation(journal: Journal) -> Iterator[Metric]:
     row = journal.one(_RECONCILED)
-    at, breaks = (0.0, 0) if row is None else (_moment(row["at"]).timestamp(), len(json.loads(row["breaks"] or "[]")))
+    at, breaks = (0.0, 0) if row is None else (from_text(row["at"]).timestamp(), len(json.loads(row["breaks"] or "[]")))
     yield gauge("reconciled", "1 when the books agreed with the venue at the last look.", bool(row and row["ok"]))
     yield gauge("reconciliation_breaks", "Differences found at the last look.", breaks)
     yield gauge("last_reconciliation_timestamp_seconds", "When the books were last compared; 0: never.", at)
 
 
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
 def _age(text: str) -> float:
-    return max(0.0, (datetime.now(UTC) - _moment(text)).total_seconds())
+    return max(0.0, (datetime.now(UTC) - from_text(text)).total_seconds())

@@ -13,7 +13,7 @@ from athena.core.notifications import notify
 from athena.journal.journal import Journal
 from athena.live.execution_guard import ExecutionGuard
 from athena.model import Mode, Scope
-from athena.ops.alert_message import not_halted
+from athena.ops.alert_message import halt_failed
 from athena.ops.alert_rules import symbol_of
 
 log = logging.getLogger("athena.alerts")
@@ -48,8 +48,8 @@ class Acting:
                     self._failed[alert.id] = (failed + 1, self._clock() + pause)
                     if failed < len(PAUSES):
                         continue
-                    outcome = f"{target(alert)} could NOT be halted: {why}"
-                    message = not_halted(alert, symbol_of(alert.labels), why)
+                    outcome = f"the halt of {target(alert)} FAILED: {why}"
+                    message = halt_failed(alert, symbol_of(alert.labels), why)
                     notify(self._settings, **message, dedup_key=f"alert {alert.id} not halted", journal=self._journal)
                 self._journal.append("alert.acted", {"id": alert.id, "outcome": outcome})
                 self._failed.pop(alert.id, None)

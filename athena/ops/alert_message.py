@@ -97,14 +97,14 @@ def left_out(number: int, critical: bool, settings: Settings) -> dict[str, Any]:
     return {"severity": "critical" if critical else "warning", "title": title, "body": body}
 
 
-def not_halted(alert: Alert, symbol: str, why: str) -> dict[str, Any]:
+def halt_failed(alert: Alert, symbol: str, why: str) -> dict[str, Any]:
     """The message that a halt an alert's rule asks for could not be set, with what to type."""
     lines = [
-        f"Its rule halts {symbol or 'all trading'}. That failed again and again and is not tried any more: {why}",
+        f"The rule halts {symbol or 'all trading'}. That failed again and again and is not tried any more: {why}",
         f"Type: athena halt{f' --symbol {symbol}' if symbol else ''} {alert.name}",
         "If that fails too: athena emergency-stop",
     ]
-    return {"severity": "critical", "title": f"NOT HALTED: {names([alert])}", "body": "\n".join(lines)}
+    return {"severity": "critical", "title": f"HALT FAILED: {names([alert])}", "body": "\n".join(lines)}
 
 
 def _again(alert: Alert, before: Sequence[Alert]) -> list[str]:

@@ -1,6 +1,6 @@
 """The webhook: takes Alertmanager's deliveries on loopback and answers 2xx only once they are in the journal.
 
-POST /alerts (bearer token) · GET /runbook · GET /-/healthy
+POST /alerts (bearer token) · GET /runbook · GET /metrics · GET /-/healthy
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from athena.journal.codec import encode, from_text
 from athena.journal.journal import Journal, Transaction
 from athena.live.loopback import LoopbackServer, Page
 from athena.ops.alert_message import left_out
+from athena.ops.alert_metrics import page
 from athena.ops.alert_payload import SIZE_MAX, Delivery, NotAPayload, read
 from athena.ops.alert_rules import folder
 
@@ -153,13 +154,18 @@ class _Webhook(Page):
             return
         match self.path.partition("?")[0]:
             case "/runbook":
-                page = folder().joinpath("runbook.html").read_bytes()
-                self.answer(200, page, "text/html; charset=utf-8", Content_Security_Policy=_POLICY)
+                html = folder().joinpath("runbook.html").read_bytes()
+                self.answer(200, html, "text/html; charset=utf-8", Content_Security_Policy=_POLICY)
+            case "/metrics":
+                try:
+                    self.answer(200, page(self.server.settings, self.server.journal), "text/plain; version=0.0.4")
+                except JournalError as error:
+                    self.answer(503, f"{error.message}\n")
             case "/-/healthy":
                 problem = self.server.problem()
                 self.answer(503 if problem else 200, f"{problem or 'healthy'}\n")
             case _:
-                self.answer(404, "there are /runbook and /-/healthy, and POST /alerts\n")
+                self.answer(404, "there are /runbook, /metrics and /-/healthy, and POST /alerts\n")
 
     def do_POST(self) -> None:
         if not self.ours:

@@ -50,7 +50,9 @@ class Telling:
         known: dict[Identity, list[Alert]] = {}
         for alert in alerts:
             known.setdefault(alert.identity, []).append(alert)
-        settled = [same for identity, same in known.items() if identity not in quiet and all(map(_said, same))]
+        settled = [
+            same for identity, same in known.items() if identity not in quiet and all(alert.was_told for alert in same)
+        ]
         ends = [same for same in settled if not same[-1].firing and not self._may_return(same[-1])]
         if ends := [same for same in ends if same[-1].drill == ends[0][-1].drill]:
             return [*chain(*ends)], partial(self._tell_ends, ends)
@@ -69,7 +71,7 @@ class Telling:
     def _tell(self, group: Sequence[Alert], alerts: Sequence[Alert]) -> None:
         """Tell of a run, and with it of what was held about the same alerts."""
         about = {alert.identity for alert in group}
-        before = [alert for alert in alerts if alert.identity in about and _said(alert)]
+        before = [alert for alert in alerts if alert.identity in about and alert.was_told]
         self._queue(found(group, self._settings, before), f"alert run {group[0].run}", [*before, *group])
 
     def _tell_again(self, same: Sequence[Alert]) -> None:
@@ -109,8 +111,3 @@ class Telling:
         """Tell, without their page and once, of critical alerts that wait for it still."""
         notify(self._settings, **without_page(late), dedup_key=f"alert {late[0].id} waits", journal=self._journal)
         self._first_told.update(alert.id for alert in late)
-
-
-def _said(alert: Alert) -> bool:
-    """Whether its page is there and was told or held; what is left is how it stands now."""
-    return alert.state in (AlertState.HELD, AlertState.NOTIFIED)

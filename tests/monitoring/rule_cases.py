@@ -74,9 +74,16 @@ CASES = {
         "Sent to an outside heartbeat. Nothing to do while it fires.", early="", absent=True, quiet_at=("20s", "1m5s"),
     ),
     "EngineDown": Case(
-        {'up{job="athena"}': f"0{LONG}"}, "15s", {'up{job="athena"}': f"1{LONG}"},
+        {'up{job="athena"}': f"0{LONG}", "athena_engine_stopped": f"0{LONG}"}, "15s",
+        {'up{job="athena"}': f"0{LONG}", "athena_engine_stopped": f"1{LONG}"},
         "Its metrics page is gone. The guard's lease runs out within 2 s, so no order passes.", {"job": "athena"},
         early="10s", absent=True,
+    ),
+    "EngineStopped": Case(
+        {"athena_engine_stopped": "1x100", "athena_exchange_open": "1x100"}, "5m",
+        {"athena_engine_stopped": "1x100", "athena_exchange_open": "0x100"},
+        "It stopped in good order and nobody started it again: positions are held, and nothing watches them.",
+        early="4m55s", quiet_at=("5m", "8m"),
     ),
     "EngineHung": Case(
         {"athena_engine_heartbeat_age_seconds": f"11{LONG}"}, "10s",
@@ -84,10 +91,16 @@ CASES = {
         "Its last heartbeat is 11s old though its process answers.",
     ),
     "GuardHalted": Case(
-        {'athena_guard_state{state="halted"}': f"1{LONG}"}, "0s",
-        {'athena_guard_state{state="halted"}': f"0{LONG}", 'athena_guard_state{state="active"}': f"1{LONG}"},
-        "The guard refuses every order but exits. The page says who halted, why, and what resuming needs.",
-        {"state": "halted"}, early="",
+        {'athena_guard_halted{origin="guard"}': f"1{LONG}", 'athena_guard_halted{origin="startup"}': f"1{LONG}"}, "0s",
+        {'athena_guard_halted{origin="guard"}': f"0{LONG}", 'athena_guard_halted{origin="startup"}': f"1{LONG}"},
+        "By: guard. The guard refuses every order but exits. The page says who halted, why, and what resuming needs.",
+        {"origin": "guard"}, early="",
+    ),
+    "TradingNotResumed": Case(
+        {'athena_guard_halted{origin="startup"}': "1x100", "athena_market_open": "1x100"}, "5m",
+        {'athena_guard_halted{origin="startup"}': "1x100", "athena_market_open": "0x100"},
+        "Every order but exits is refused. The page says what resuming needs.", {"origin": "startup"}, early="4m55s",
+        quiet_at=("5m", "8m"),
     ),
     "LeaseStale": Case(
         {"athena_guard_lease_remaining_seconds": f"0{LONG}", "athena_engine_ready": f"1{LONG}"}, "10s",

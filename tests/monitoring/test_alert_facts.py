@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 from athena.config import Settings
 from athena.core.alerts import AlertState, active_alerts, recent_alerts, unfinished_alerts
 from athena.journal import Journal
+from athena.live.execution_guard import ExecutionGuard
 from athena.live.metrics import LiveMetrics
+from athena.model import Mode, Origin, Scope
 from tests.engine.processes import wait_for
 from tests.journal.facts import VENUE_AT, alert
 
@@ -46,6 +48,32 @@ def test_an_end_that_is_still_to_be_told_is_no_alert_that_waits_for_its_page(tmp
         journal.append("alert.received", alert(status="resolved", ends_at=VENUE_AT))
         assert [a.id for a in unfinished_alerts(journal)] == ["a1"]
         assert read(settings)["athena_alerts_oldest_unfinished_age_seconds"] == 0
+
+
+def test_who_halted_trading_is_a_label_of_its_own(tmp_path):
+    """An engine's start, a person, or nobody known; a symbol's halt and reduce-only stop not all trading."""
+    settings = Settings(home=tmp_path)
+    Journal.open(settings.journal_path, "engine").close()
+    guard = ExecutionGuard.get_instance(settings)
+
+    def halted():
+        metrics = LiveMetrics(settings)
+        try:
+            samples = [s for family in metrics.collect() for s in family.samples if s.name == "athena_guard_halted"]
+        finally:
+            metrics.close()
+        return {sample.labels["origin"] for sample in samples if sample.value}, len(samples)
+
+    try:
+        guard.halt("one symbol", scope=Scope.SYMBOL, target="AAPL")
+        guard.halt("smaller only", mode=Mode.REDUCE_ONLY)
+        assert halted() == ({"unknown"}, 6)  # no flag was ever set: nothing passes, and no halt says why
+        guard.halt("the engine started", origin=Origin.STARTUP, owner="engine")
+        assert halted() == ({"startup"}, 6)
+        guard.halt("lunch")
+        assert halted() == ({"startup", "operator"}, 6)
+    finally:
+        guard.close()
 
 
 def test_an_engine_that_never_heard_a_quote_has_stale_data(tmp_path):

@@ -14,6 +14,7 @@ from athena.config import Settings
 from athena.core.alerts import REPEAT_INTERVAL
 from athena.journal.journal import Journal
 from athena.live.metrics import LiveMetrics
+from athena.ops.alert_metrics import page as stopped_page
 from athena.ops.alert_rules import folder
 from athena.ops.alert_server import token_of, token_path
 from athena.ops.monitoring.configuration import write
@@ -103,7 +104,8 @@ def expressions(dashboard):
 
 
 def test_rules_and_dashboard_ask_for_metrics_there_are(settings, tmp_path):
-    """Every query is one that Prometheus can read, and every metric in it is on the engine's page or a recording."""
+    """Every query is one that Prometheus can read, and every metric in it is on the engine's or the webhook's
+    page, or a recording."""
     dashboard = json.loads(folder().joinpath("grafana-dashboard.json").read_text())
     asked = list(expressions(dashboard))
     assert len(asked) > 30
@@ -134,8 +136,9 @@ def page(settings):
                 "symbol": "AAPL", "side": "buy", "quantity": "1", "price": "100.5", "fee": "0",
                 "at": "2020-03-09T15:00:00.000000Z", "bid": "100", "ask": "101",
             })  # fmt: skip
+        webhook = stopped_page(settings, journal).decode()
     reader, registry = LiveMetrics(settings, since=0), CollectorRegistry()
     registry.register(reader)
-    text = generate_latest(registry).decode()
+    text = generate_latest(registry).decode() + webhook
     reader.close()
     return set(re.findall(r"^(athena_[a-z0-9_]+)", text, re.MULTILINE)) | {"athena_broker_connection_status"}

@@ -17,7 +17,7 @@ QUICK = {  # what happens is tested here, not when: `for` and scrapes are shorte
         "for: 30s": "for: 3s",
         "for: 15s": "for: 8s",
         "for: 10s": "for: 3s",
-        'state="halted"} == 1': 'state="halted"} == 2',  # each incident has a playbook of its own here
+        'origin!="startup"} == 1': 'origin!="startup"} == 2',  # each incident has a playbook of its own here
     },
     "alertmanager": {"group_interval: 5s": "group_interval: 1s"},
 }

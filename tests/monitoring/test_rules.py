@@ -19,6 +19,14 @@ def rules(file="alerts.yml"):
     return [{**rule, "interval": group["interval"]} for group in groups for rule in group["rules"]]
 
 
+def labelled(name):
+    return next(rule["labels"] for rule in rules() if rule["alert"] == name)
+
+
+def told_of(name):
+    return {**next(rule["annotations"] for rule in rules() if rule["alert"] == name)}
+
+
 def promtool(*arguments, cwd):
     done = subprocess.run([require("promtool", "prometheus"), *arguments], cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -48,6 +56,16 @@ def test_promtool_finds_every_alert_as_its_case_says(tmp_path):
         groups.append(unit(case.quiet, *((name, at, []) for at in case.quiet_at if case.quiet)))
         on_nothing.append((name, "2m10s", found if case.absent else []))
     groups.append(unit({}, *on_nothing))
+    crashed = [{"exp_labels": {**labelled("EngineDown"), "job": "athena"}, "exp_annotations": told_of("EngineDown")}]
+    for series, at, expected in (
+        ({'up{job="athena"}': "1x400"}, "1m5s", []),
+        # stopped, and the webhook restarts itself: its word of minutes ago still holds, but not for ever
+        ({'up{job="athena"}': "0x400", "athena_engine_stopped": "1x4 stale"}, "9m", []),
+        ({'up{job="athena"}': "0x400", "athena_engine_stopped": "1x4 stale"}, "11m", crashed),
+        # started again after a stop, then gone without a word
+        ({'up{job="athena"}': "0x6 1x12 0x400", "athena_engine_stopped": "1x6 0x400"}, "2m30s", crashed),
+    ):
+        groups.append(unit(series, ("EngineDown", at, expected)))
     (tmp_path / "tests.yml").write_text(
         yaml.safe_dump({"rule_files": list(FILES), "evaluation_interval": "5s", "tests": groups})
     )
@@ -80,7 +98,7 @@ def test_an_alert_waits_for_two_scrapes_unless_it_is_a_halt_or_the_playbooks():
     """A single bad scrape wakes nobody, but for what must not wait."""
     at_once = {rule["alert"] for rule in rules() if rule.get("for", "0s") in ("0s", "0m")}
     assert at_once == {"HighDailyLoss", "LossLimitReached", "GuardHalted", "Watchdog"}
-    assert all(rule.get("for", "10s") in ("0m", "10s", "15s", "30s", "1m", "2m", "10m") for rule in rules())
+    assert all(rule.get("for", "10s") in ("0m", "10s", "15s", "30s", "1m", "2m", "5m", "10m") for rule in rules())
 
 
 def test_the_playbooks_three_alerts_are_as_it_has_them():

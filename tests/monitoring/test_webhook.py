@@ -174,6 +174,29 @@ def test_whoever_has_no_token_or_sends_something_else_gets_nothing_done(live):
     assert token_path(made).stat().st_mode & 0o777 == 0o600
 
 
+def test_the_webhook_tells_prometheus_of_an_engine_that_stopped_in_good_order(live):
+    """Nothing where none ever ran; one that died did not stop; one that stopped is missed while the session is on."""
+    journal = live[1]
+
+    def told(server):
+        text = urlopen(f"{server.url}/metrics", timeout=5).read().decode()
+        return {line.partition(" ")[0]: float(line.partition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
+
+    with serving(live) as server:
+        assert told(server) == {}
+        for state, hour, stopped, opened in (
+            ("running", 15, 0, 1), ("stopped", 15, 1, 1), ("stopped", 13, 1, 0), ("stopped", 21, 1, 0),
+        ):  # fmt: skip
+            journal.heartbeat("engine", {"state": state, "speed": 1}, datetime(2020, 3, 10, hour, tzinfo=UTC))
+            assert told(server) == {"athena_engine_stopped": stopped, "athena_exchange_open": opened}
+        holiday = datetime(2020, 12, 25, 15, tzinfo=UTC)
+        journal.heartbeat("engine", {"state": "stopped", "speed": 1}, holiday)
+        assert told(server)["athena_exchange_open"] == 0
+        fast = datetime(2020, 3, 10, 13, 29, 59, tzinfo=UTC)
+        journal.heartbeat("engine", {"state": "stopped", "speed": 3600}, fast)
+        wait_for(lambda: told(server)["athena_exchange_open"], "the venue's open")
+
+
 def test_clients_that_never_finish_their_headers_keep_nobody_out(live, monkeypatch):
     """As many as may connect say a header letter by letter: they are cut off, and a delivery is taken."""
     monkeypatch.setattr(Page, "headers_seconds", 0.5)
@@ -536,10 +559,10 @@ def test_a_halt_that_fails_is_tried_again_and_at_last_told_with_what_to_type(liv
     spend(60)
     assert 99 - refusals[0] == 1 + len(PAUSES)
     ((severity, title, text),) = messages(journal)
-    assert (severity, title) == ("critical", "NOT HALTED: SymbolSlippage (MSFT)")
+    assert (severity, title) == ("critical", "HALT FAILED: SymbolSlippage (MSFT)")
     assert "athena halt --symbol MSFT" in text
     assert "the disk is full" in text
-    assert recent_alerts(journal)[0].acted == "MSFT could NOT be halted: the disk is full."
+    assert recent_alerts(journal)[0].acted == "the halt of MSFT FAILED: the disk is full."
 
 
 def test_an_alert_that_comes_and_goes_is_told_at_most_once_in_ten_minutes(live):

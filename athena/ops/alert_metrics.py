@@ -1,0 +1,56 @@
+"""What the webhook tells Prometheus of an engine that cannot tell it any more: that it stopped in good order.
+
+An engine that is stopped has no metrics page, and neither has one that died. Its last word in the journal tells the two
+apart, and the exchange's calendar whether somebody should miss it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from athena.config import Settings
+from athena.core.trading_days import TradingDays
+from athena.errors import AthenaError
+from athena.journal.journal import Journal
+from athena.live.metrics_families import gauge
+from athena.live.vitals import Beat, beat
+from athena.model import trading_date
+
+
+class StoppedEngine(Collector):
+    """Two gauges from the engine's last word; none where no engine ever ran."""
+
+    def __init__(self, settings: Settings, journal: Journal) -> None:
+        self._settings, self._journal = settings, journal
+
+    def collect(self) -> Iterator[Metric]:
+        """Raises JournalError."""
+        engine = beat(self._journal)
+        if engine is None:
+            return
+        yield gauge("engine_stopped", "1 when the engine's last word was that it stops, in good order.", engine.stopped)
+        try:
+            opened = in_session(engine, TradingDays.load(self._settings))
+        except AthenaError:  # the calendar is broken, which the schedule tells of: then nobody knows
+            return
+        yield gauge("exchange_open", "1 in the exchange's regular session, by the venue's clock and calendar.", opened)
+
+
+def in_session(engine: Beat, days: TradingDays) -> bool:
+    """Whether the exchange's session is on, the venue's time carried on since the engine's last word."""
+    passed = timedelta(seconds=engine.age_seconds * float(engine.details.get("speed") or 1))
+    now = (engine.venue_at or engine.at) + passed
+    day = days.on(trading_date(now))
+    return day is not None and day.opens <= now < day.closes
+
+
+def page(settings: Settings, journal: Journal) -> bytes:
+    """The webhook's metrics page. Raises JournalError."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(StoppedEngine(settings, journal))
+    return generate_latest(registry)
