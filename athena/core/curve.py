@@ -51,7 +51,7 @@ def rebuild_curve(journal: Journal) -> Iterator[Point]:
     openings = journal.query("SELECT symbol, quantity, price FROM openings")
     held = [Position(row["symbol"], Decimal(row["quantity"]), Decimal(row["price"])) for row in openings]
     portfolio = Portfolio(Decimal(account["opening_cash"]), held)
-    news = _news(journal, account["bound_at"])
+    news = _news(journal)
     journaled = sorted(news, key=lambda one: one.sequence, reverse=True)  # the next one is last
     happened = sorted(news, key=lambda one: (one.at, one.sequence), reverse=True)
     sql = "SELECT q.*, e.at, e.payload FROM equity q JOIN events e ON e.sequence = q.sequence ORDER BY q.sequence"
@@ -85,12 +85,12 @@ class _News:
             portfolio.apply_cash_flow(self.fact)
 
 
-def _news(journal: Journal, bound_at: str) -> list[_News]:
+def _news(journal: Journal) -> list[_News]:
     found = [_News(r["at"], r["recorded_at"], r["sequence"], _fill(r)) for r in journal.query("SELECT * FROM fills")]
     told: dict[str, tuple[str, int]] = {}
     for event in journal.events(kinds=("cash_flow", "correction")):
         told.setdefault(event.payload.get("id") or f"correction-{event.sequence}", (to_text(event.at), event.sequence))
-    for row in journal.query("SELECT * FROM cash_flows WHERE at > ?", (bound_at,)):
+    for row in journal.query("SELECT * FROM cash_flows"):
         flow = CashFlow(row["id"], row["kind"], Decimal(row["amount"]), from_text(row["at"]))
         found.append(_News(row["at"], *told[row["id"]], flow))
     return found

@@ -63,7 +63,7 @@ class Portfolio:
                 raise JournalError(f"{journal.path} has no account{since}.", "Start the engine, which binds one.")
             openings = journal.query("SELECT symbol, quantity, price FROM openings")
             fills = journal.query(_FILLS, (until,))
-            flows = journal.query("SELECT * FROM cash_flows WHERE at <= ? AND at > ?", (until, account["bound_at"]))
+            flows = journal.query("SELECT * FROM cash_flows WHERE at <= ?", (until,))
             marks = _marks(journal, None if as_of is None else until)
         held = [Position(r["symbol"], Decimal(r["quantity"]), Decimal(r["price"])) for r in openings]
         portfolio = cls(Decimal(account["opening_cash"]), held)

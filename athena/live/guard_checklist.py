@@ -131,13 +131,12 @@ def _clock(details: dict[str, Any] | None) -> Line:
 def _loss(tx: Journal | Transaction) -> Line:
     """The day's loss by the last journaled equity is below its limit."""
     name = "daily loss"
-    day = tx.one("SELECT trading_date, opening_equity FROM trading_days ORDER BY trading_date DESC LIMIT 1")
+    day = tx.one("SELECT * FROM trading_days ORDER BY trading_date DESC LIMIT 1")
     if day is None:  # before the first session of an account: nothing was traded, so nothing can be lost
         return Line(name, True, "no session yet, so no loss")
-    now = tx.one(
-        "SELECT equity FROM equity WHERE trading_date = ? ORDER BY sequence DESC LIMIT 1", (day["trading_date"],)
-    )
-    flows = tx.query("SELECT kind, amount FROM cash_flows WHERE trading_date = ?", (day["trading_date"],))
+    now = tx.one("SELECT * FROM equity WHERE trading_date = ? ORDER BY sequence DESC LIMIT 1", (day["trading_date"],))
+    span = (day["opened_at"], "" if now is None else now["venue_at"])  # the money in this equity, and not in the day's
+    flows = tx.query("SELECT kind, amount FROM cash_flows WHERE at > ? AND at <= ?", span)
     transfers = sum((Decimal(amount) for kind, amount in flows if kind in _TRANSFERS), Decimal(0))
     limit = _limit(tx, _LOSS)
     if now is None:

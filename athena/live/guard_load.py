@@ -24,12 +24,12 @@ _ACKNOWLEDGED = "SELECT MAX(cleared_at) FROM halts WHERE owner IN (?, ?) AND cle
 def load_book(journal: Journal) -> Book:
     """Fold the account's fills, cash flows, open orders and day into a Book; linear in their number, once a start."""
     book = Book()
-    day = journal.one("SELECT trading_date, opening_equity FROM trading_days ORDER BY trading_date DESC LIMIT 1")
+    day = journal.one("SELECT * FROM trading_days ORDER BY trading_date DESC LIMIT 1")
     if day is not None:
         book.open_day(date.fromisoformat(day["trading_date"]), Decimal(day["opening_equity"]))
-    today = day["trading_date"] if day is not None else ""
+    today, opened = (day["trading_date"], day["opened_at"]) if day is not None else ("", "")
     _openings(book, journal)
-    applied = _fills(book, journal, today)
+    applied = _fills(book, journal, today, opened)
     _marks(book, journal)
     _orders(book, journal, today, applied)
     for row in journal.query(
@@ -47,7 +47,7 @@ def _openings(book: Book, journal: Journal) -> None:
     book.cash = Decimal(account["opening_cash"]) if account is not None else ZERO
 
 
-def _fills(book: Book, journal: Journal, today: str) -> dict[str, Decimal]:
+def _fills(book: Book, journal: Journal, today: str, opened: str) -> dict[str, Decimal]:
     """Positions, cash and the day's results. Returns shares filled by client order id."""
     row = journal.one(_ACKNOWLEDGED, (LOSSES, LOSSES))
     acknowledged = row[0] or "" if row is not None else ""
@@ -63,7 +63,7 @@ def _fills(book: Book, journal: Journal, today: str) -> dict[str, Decimal]:
             book.judge(row["client_order_id"], sign, quantity, price, fee, counted, mid)
     for row in journal.query("SELECT * FROM cash_flows"):
         flow = CashFlow(row["id"], row["kind"], Decimal(row["amount"]), datetime.fromisoformat(row["at"]))
-        book.cash_flow(flow, today=row["trading_date"] == today)
+        book.cash_flow(flow, today=row["at"] > opened)  # what came before is in the equity the day opened with
     return applied
 
 

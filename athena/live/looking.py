@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from athena.errors import AthenaError
+from athena.live.cash_flows import flows_since
 from athena.live.engine import Engine
 from athena.live.events import Reconcile, ReconciliationDone
 from athena.live.reconciliation import Outcome, take_look
@@ -44,8 +45,10 @@ class Looker:
         async with self._busy:
             asked, after = engine.clock.now(), engine.reconciler.after()
             try:
-                doubt = engine.reconciler.doubt()
-                look = await take_look(engine.broker, after, self._answered_open, lambda: engine.fills_seen, doubt)
+                doubt, flows_after = engine.reconciler.doubt(), flows_since(engine.journal, after)
+                look = await take_look(
+                    engine.broker, after, self._answered_open, lambda: engine.fills_seen, doubt, flows_after
+                )
                 done = ReconciliationDone(trigger, look, asked_venue_at=asked)
             except (AthenaError, TimeoutError) as error:
                 done = ReconciliationDone(trigger, None, str(error) or type(error).__name__, asked)

@@ -19,6 +19,7 @@ from athena.journal.codec import from_text
 from athena.live import averages
 from athena.live import reconciliation as compare
 from athena.live.amending import amend
+from athena.live.cash_flows import new_flows
 from athena.live.events import Reconcile, ReconciliationDone, Resolve
 from athena.live.order_book import EXTERNAL
 from athena.live.order_news import take_execution
@@ -182,11 +183,9 @@ class Reconciler:
 
     def _new_flows(self, look: VenueLook) -> int:
         engine = self._engine
-        known = {row["id"] for row in engine.journal.query("SELECT id FROM cash_flows")} if look.cash_flows else set()
-        flows = [flow for flow in look.cash_flows if flow.id not in known]
-        for flow in flows:
-            names = ("id", "kind", "amount", "at", "description")
-            engine.journal.append("cash_flow", {name: getattr(flow, name) for name in names}, flow.at)
+        flows = new_flows(engine.journal, look.cash_flows, engine.clock.now())
+        for flow, payload in flows:
+            engine.journal.append("cash_flow", payload, flow.at)
             engine.portfolio.apply_cash_flow(flow)
             engine.guard.on_cash_flow(flow)
         return len(flows)

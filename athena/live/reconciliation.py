@@ -80,11 +80,13 @@ async def take_look(
     answered_open: Callable[[], Iterable[str]],
     fills_seen: Callable[[], Mapping[str, int]] = dict,
     doubt: Doubt | None = None,
+    flows_after: datetime | None = None,
 ) -> VenueLook:
     """Ask the venue everything once. Raises BrokerError when any part cannot be had in full.
 
     `answered_open` gives the client ids of our open orders when asked; those the venue does not list as open are asked
-    for one by one. Fills are asked last, so that none before the positions is missed.
+    for one by one. Fills are asked last, so that none before the positions is missed. Cash flows are asked for since
+    `flows_after`: they are listed under the date they are of.
     """
     async with asyncio.timeout(LOOK_SECONDS_MAX):
         before, begun = dict(fills_seen()), to_text(datetime.now(UTC))
@@ -97,7 +99,7 @@ async def take_look(
             doubted = await broker.get_orders("all", doubt.since, sorted(doubt.symbols))
         positions = await broker.get_positions()
         account = await broker.get_account()
-        flows = await broker.get_cash_flows(after)
+        flows = await broker.get_cash_flows(after if flows_after is None else flows_after)
         fills = await broker.get_fills(after)
     orders = (open_orders, "orders"), (doubted, "orders")
     for rows, what in (*orders, (positions, "positions"), (fills, "fills"), (flows, "cash flows")):

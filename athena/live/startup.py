@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from athena.config import Settings
 from athena.errors import SettingsError
 from athena.live.brokers.base import Broker
+from athena.live.cash_flows import LISTED_LATE
 from athena.live.execution_guard import ExecutionGuard
 from athena.model import Account
 
@@ -40,13 +41,18 @@ def check_account(journal: Journal, settings: Settings, account: Account) -> Non
 
 
 async def bind_account(journal: Journal, venue: str, broker: Broker, venue_at: datetime) -> Account:
-    """Take an account into a new journal: its cash, and the positions it came with."""
+    """Take an account into a new journal: its cash, the positions it came with, and which cash flows are in its cash.
+
+    The flows are asked for first: one that comes between is then missed by the cash, and reconciliation says so.
+    """
+    flows = await broker.get_cash_flows(venue_at - LISTED_LATE)
     positions = await broker.get_positions()
     account = await broker.get_account()
     openings = [{"symbol": p.symbol, "quantity": p.quantity, "price": p.average_entry_price} for p in positions]
     payload = {
         "venue": venue, "account_number": account.account_number, "cash": account.cash,
         "equity": account.equity, "last_equity": account.last_equity, "positions": openings,
+        "flows": [flow.id for flow in flows],
     }  # fmt: skip
     journal.append("account.bound", payload, venue_at)
     return account

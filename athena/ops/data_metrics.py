@@ -65,19 +65,20 @@ def day_metrics(journal: Journal) -> list[DayMetrics]:
     by_day: dict[str, list[Point]] = {}
     for point in rebuild_curve(journal):
         by_day.setdefault(day_of(point.venue_at), []).append(point)
-    account = journal.one("SELECT opening_equity FROM account")
+    account = journal.one("SELECT opening_equity, bound_at FROM account")
     if account is None or not by_day:
         raise JournalError(f"{journal.path} has no equity recorded.", "Start the engine.")
     flows = journal.query("SELECT * FROM cash_flows")
     moved = [CashFlow(r["id"], r["kind"], Decimal(r["amount"]), from_text(r["at"])) for r in flows]
     rates, costs = _outcomes(journal), _slippage(journal)
     before = stored_before = Decimal(account["opening_equity"])
-    found = []
+    found, until = [], str(account["bound_at"])
     for day, points in sorted(by_day.items()):
         last = max(points, key=lambda point: (point.venue_at, point.sequence))
         stored = last.stored["equity"] or ZERO
+        since, until = until, last.venue_at  # of nights and weekends too: the close that first has the money
         transfers = sum((f.amount for r, f in zip(flows, moved, strict=True)
-                         if f.is_transfer and r["trading_date"] == day), ZERO)  # fmt: skip
+                         if f.is_transfer and since < r["at"] <= until), ZERO)  # fmt: skip
         sent, rate = rates.get(day, (0, None))
         count, cost = costs.get(day, (0, None))
         equity = last.rebuilt["equity"]

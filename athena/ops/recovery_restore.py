@@ -19,6 +19,7 @@ from athena.errors import BrokerError, BrokerUnavailable, SettingsError
 from athena.journal.codec import from_text
 from athena.journal.journal import Journal
 from athena.journal.snapshots import snapshot_now
+from athena.live.cash_flows import flows_since, new_flows
 from athena.live.engine_lock import EngineLock
 from athena.model import NEW_YORK, ZERO, Account, CashFlow, Fill, Position
 from athena.ops.recovery import check_account, whole
@@ -115,7 +116,6 @@ def _restore(settings: Settings, arguments: argparse.Namespace, journal: Journal
 def plan_corrections(journal: Journal, current: Portfolio, venue: VenueNow) -> list[Correction]:
     """First what the venue can prove (executions and cash flows we lack), then what nothing explains."""
     known = {row["execution_id"] for row in journal.query("SELECT execution_id FROM fills")}
-    flows = {row["id"] for row in journal.query("SELECT id FROM cash_flows")}
     plan = []
     for fill in venue.fills:
         if fill.execution_id not in known:
@@ -125,11 +125,9 @@ def plan_corrections(journal: Journal, current: Portfolio, venue: VenueNow) -> l
             why = f"{fill.symbol}: the venue executed {traded}, {fill.at:%Y-%m-%d %H:%M:%S} UTC"
             plan.append(Correction("fill", payload, why))
             current.apply_fill(fill)
-    for flow in venue.flows:
-        if flow.id not in flows:
-            payload = {name: getattr(flow, name) for name in ("id", "kind", "amount", "at", "description")}
-            plan.append(Correction("cash_flow", payload, f"cash: {flow.kind} of {flow.amount:+,.2f} at the venue"))
-            current.apply_cash_flow(flow)
+    for flow, payload in new_flows(journal, venue.flows, venue.at):
+        plan.append(Correction("cash_flow", payload, f"cash: {flow.kind} of {flow.amount:+,.2f} at the venue"))
+        current.apply_cash_flow(flow)
     return plan + corrections(current, venue.positions, venue.account.cash)
 
 
@@ -155,7 +153,7 @@ async def _ask(settings: Settings, journal: Journal, since: datetime) -> VenueNo
         for _ in range(_TRIES):
             positions = whole(await broker.get_positions(), "positions")
             account = await broker.get_account()
-            flows = whole(await broker.get_cash_flows(after), "cash flows")
+            flows = whole(await broker.get_cash_flows(flows_since(journal, after)), "cash flows")
             clock, again = await broker.get_clock(), whole(await broker.get_fills(after), "fills")
             if len(again) == len(fills):
                 return VenueNow(account, positions, fills, flows, clock.at)

@@ -50,10 +50,11 @@ def gather(settings: Settings, journal: Journal, record: Sequence[Event], *, ask
 def daily_pnl(journal: Journal) -> dict[date, Decimal]:
     """Profit by trading date, deposits and withdrawals left out: the day's last equity against its opening."""
     found: dict[date, Decimal] = {}
-    for row in journal.query("SELECT trading_date, opening_equity FROM trading_days ORDER BY trading_date"):
+    for row in journal.query("SELECT * FROM trading_days ORDER BY trading_date"):
         day = row["trading_date"]
-        end = journal.one("SELECT equity FROM equity WHERE trading_date = ? ORDER BY sequence DESC LIMIT 1", (day,))
-        flows = journal.query("SELECT kind, amount FROM cash_flows WHERE trading_date = ?", (day,))
+        end = journal.one("SELECT * FROM equity WHERE trading_date = ? ORDER BY sequence DESC LIMIT 1", (day,))
+        span = (row["opened_at"], "" if end is None else end["venue_at"])
+        flows = journal.query("SELECT kind, amount FROM cash_flows WHERE at > ? AND at <= ?", span)
         paid = sum((Decimal(f["amount"]) for f in flows if f["kind"] in {"CSD", "CSW", "JNLC", "TRANS"}), Decimal(0))
         if end is not None:
             found[date.fromisoformat(day)] = Decimal(end["equity"]) - Decimal(row["opening_equity"]) - paid

@@ -197,9 +197,12 @@ def _closes(journal: Journal, text: str) -> pd.DataFrame:
 
 
 def _flows(journal: Journal, text: str) -> pd.DataFrame:
+    """Money by the day whose readings first have it: of an evening or a weekend that is the next session's."""
     frame = _frame(
         journal,
-        "SELECT id, kind, amount, at, trading_date, description FROM cash_flows WHERE trading_date <= ? ORDER BY at",
+        "SELECT id, kind, amount, at, day AS trading_date, description FROM (SELECT *, coalesce((SELECT"
+        " min(trading_date) FROM equity WHERE venue_at >= cash_flows.at), trading_date) AS day FROM cash_flows)"
+        " WHERE day <= ? ORDER BY at",
         (text,),
     )
     return frame.assign(

@@ -11,6 +11,7 @@ from athena.errors import AmbiguousSubmission, BrokerUnavailable
 from athena.journal.journal import Journal
 from athena.live.brokers.base import Rows
 from athena.live.brokers.paper import PaperBroker
+from athena.live.cash_flows import flows_since
 from athena.live.engine import Engine
 from athena.live.events import (
     Cancel,
@@ -183,7 +184,7 @@ class Trading:
         try:
             look = await take_look(
                 self.broker, engine.reconciler.after(), lambda: answered, lambda: engine.fills_seen,
-                engine.reconciler.doubt(),
+                engine.reconciler.doubt(), flows_since(self.journal, engine.reconciler.after()),
             )  # fmt: skip
         except BrokerUnavailable as error:
             engine.process(ReconciliationDone(trigger, None, str(error), asked))

@@ -2,16 +2,21 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
+from athena.core.daily import daily_figures
+from athena.core.portfolio import Portfolio
 from athena.errors import RateLimited
 from athena.live import averages
 from athena.live.brokers.base import Rows
+from athena.live.events import ClockRead
+from athena.live.guard_checklist import _loss
 from athena.live.order_lane import OrderLane
 from athena.live.startup_report import last_run, verify_tail
-from athena.model import OrderIntent, OrderType, Purpose, Side, TimeInForce
+from athena.model import CashFlow, OrderIntent, OrderType, Purpose, Side, TimeInForce
 from athena.simulator.orders import OrderRequest
 from tests.engine.session import Flaky, Trading
 from tests.support.broker import approve
@@ -23,6 +28,7 @@ class Venue(Flaky):
     cash_more = average_more = Decimal(0)
     blocked = limited = False
     hidden = frozenset()  # client ids the venue denies
+    late_flows = ()  # listed whatever the time asked for, as long as their date is not before it
     once_listed = None  # called when all orders were listed: the market does not wait for a look to end
 
     async def submit(self, approved):
@@ -38,6 +44,10 @@ class Venue(Flaky):
         found = await super().get_positions()
         more = self.average_more
         return Rows(replace(one, average_entry_price=one.average_entry_price + more) for one in found)
+
+    async def get_cash_flows(self, after):
+        late = [flow for flow in self.late_flows if after is None or flow.at > after]
+        return Rows([*await super().get_cash_flows(after), *late])
 
     async def get_order(self, client_order_id):
         return None if client_order_id in self.hidden else await super().get_order(client_order_id)
@@ -209,6 +219,64 @@ def test_a_fill_during_the_look_does_not_lift_the_halt_for_cash(trading):
     trading.broker.cash_more = Decimal(0)
     assert trading.look().ok
     assert trading.halts() == []
+
+
+def deposit(trading, dollars):
+    book = next(iter(trading.exchange.books()))
+    book.transfer(Decimal(dollars), trading.clock.now())
+    trading.exchange.commit()
+
+
+def test_a_deposit_of_the_first_day_is_no_profit_and_is_there_after_a_restart(trading, tmp_path):
+    """The venue tells a date, which begins before the account was bound and the day opened; the books know when."""
+    bought(trading)
+    before = daily_figures(trading.journal).pnl
+    deposit(trading, 10_000)
+    assert trading.look().ok
+    assert daily_figures(trading.journal).pnl == before
+    cash = trading.engine.portfolio.cash
+    assert Portfolio.from_journal(trading.journal).cash == cash
+    trading.close()
+    again = Trading(tmp_path, before=trading)
+    try:
+        assert again.look().ok
+        assert again.guard.gate.book.cash == again.engine.portfolio.cash == cash
+        assert again.guard.gate.book.transfers == 10_000
+    finally:
+        again.close()
+
+
+def test_a_fee_listed_under_the_date_of_days_before_is_taken_in(trading):
+    """Fees and dividends are listed late: what the account's cash held when it was bound is not taken in again."""
+    bought(trading)
+    assert trading.look().ok
+    fee = CashFlow("fee-1", "FEE", Decimal("-1.25"), trading.clock.now() - timedelta(days=2))
+    trading.broker.late_flows, trading.broker.cash_more = (fee,), fee.amount
+    assert trading.look().ok
+    assert trading.look().ok
+    assert Portfolio.from_journal(trading.journal).income == fee.amount
+
+
+def test_money_from_before_the_open_is_not_counted_against_the_day(trading, tmp_path):
+    """A withdrawal in the morning is in the equity the day opens with: it hides no loss after a restart either."""
+    trading.go(10)
+    trading.clock.set(datetime(2020, 3, 10, 13, 0, tzinfo=UTC))
+    trading.go(5)
+    deposit(trading, -10_000)
+    assert trading.look().ok
+    trading.clock.set(datetime(2020, 3, 10, 13, 31, tzinfo=UTC))
+    trading.engine.process(ClockRead(asyncio.run(trading.broker.get_clock())))
+    trading.go(10)
+    opened = trading.journal.one("SELECT * FROM trading_days WHERE trading_date = '2020-03-10'")["opening_equity"]
+    assert Decimal(opened) == 90_000
+    assert _loss(trading.journal).holds
+    assert _loss(trading.journal).seen.startswith("gained $0.00")
+    trading.close()
+    again = Trading(tmp_path, before=trading)
+    try:
+        assert again.guard.gate.book.starting_equity == 90_000
+    finally:
+        again.close()
 
 
 def test_an_account_the_venue_blocks_halts_until_it_is_free(trading):
