@@ -91,7 +91,7 @@ class Restart:
         self._first = strategy or next(iter(self._strategies), "")
         self._last = "exits" if beat.get("safe_mode") else "full"
         self.stage = STAGES[0]
-        self._since = datetime.now(UTC)
+        self._since = self._begun = datetime.now(UTC)
         self._asked: list[str] = []  # requests that wait for a second operator
 
     def run(self, stage_seconds: float, say: Callable[..., None], sleep: Callable[[float], None] = time.sleep) -> bool:
@@ -194,13 +194,23 @@ class Restart:
             found.append("the books differ from the venue's")
         elif last.age_seconds > RECONCILED_SECONDS:
             found.append("the last reconciliation is old")
-        found += [f"halted meanwhile: {halt}" for halt in self._guard.halts() if halt.at > self._since
-                  and halt.owner != OWNER and halt.origin is not Origin.OPERATOR]  # fmt: skip
+        found += [f"halted meanwhile: {halt}" for halt in self._guard.halts() if self._speaks_against(halt)]
         sql = "SELECT count(*) AS n FROM orders WHERE status = 'rejected' AND updated_at > ?"
         row = self._journal.one(sql, (to_text(self._since),))
         if row is not None and row["n"] > REJECTIONS_MAX:
             found.append(f"{row['n']} orders were rejected in this stage: athena order-analysis --failed-only")
         return found
+
+    def _speaks_against(self, halt: Halt) -> bool:
+        """Somebody else's halt of everything, and whatever the system halted since this run began: not ours to lift.
+
+        An engine that crashed and started meanwhile is one of these: what follows a crash is an operator's to judge.
+        It goes on speaking after a fall back; an operator's own halt of one symbol or strategy is no one's failure.
+        """
+        if halt.owner == OWNER:
+            return False
+        everything = halt.scope is Scope.GLOBAL and halt.origin is not Origin.STARTUP
+        return everything or (halt.origin is not Origin.OPERATOR and halt.at > self._begun)
 
     def _others(self) -> None:
         """Raise GuardError while somebody else's halt of everything stands: this command lifts its own only."""
@@ -238,7 +248,8 @@ class Restart:
             if stage != "one":
                 self._restore()
             kept = [halt.id for halt in self._guard.halts() if any(one.is_(halt) for one in wanted)]
-            gone = [h.id for h in self._guard.halts() if h.origin is Origin.STARTUP and h.id not in kept]
+            gone = [h.id for h in self._guard.halts() if h.origin is Origin.STARTUP
+                    and h.id not in kept and not self._speaks_against(h)]  # fmt: skip
             if gone:
                 self._ask_or(partial(self._guard.resume, reason=f"{OWNER}: stage {stage}", halt_ids=gone))
         if not self._asked:

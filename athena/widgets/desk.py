@@ -36,6 +36,7 @@ class Plan:
     title: str
     effect: tuple[str, ...]
     phrase: str
+    halts: tuple[str, ...] = ()  # the ids of those it lifts
 
 
 class Desk:
@@ -76,17 +77,17 @@ class Desk:
         if reduce_only:
             effect.insert(0, f"First restricts {_named(where)} to orders that make positions smaller.")
         words = f"{'reduce-only' if reduce_only else 'resume'} {_named(where)}"
-        return Plan(words, tuple(effect), phrase(words, sorted(halt.id for halt in own)))
+        ids = sorted(halt.id for halt in own)
+        return Plan(words, tuple(effect), phrase(words, ids), tuple(ids))
 
     def resume(self, plan: Plan, where: str, reason: str, typed: str, say: Say, *, override: bool = False) -> Resumed:
         """Lift exactly the halts of the plan. Raises ResumeRefused, ApprovalNeeded (asked by that), GuardError."""
         self._confirmed(self.resume_plan(where, reduce_only=plan.title.startswith("reduce-only")), plan, reason, typed)
         symbol, strategy = _where(where)
-        ids = [halt.id for halt in self.halts(where)]
         if plan.title.startswith("reduce-only"):
             self._reduce_only(where, reason, say)
         say("asking the engine to reconcile, then the checklist")
-        made = self.guard.resume(symbol, strategy, reason, halt_ids=ids, override=override)
+        made = self.guard.resume(symbol, strategy, reason, halt_ids=plan.halts, override=override)
         for line in str(made).splitlines():
             say(line.strip())
         if not where:

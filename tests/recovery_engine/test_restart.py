@@ -86,6 +86,25 @@ def test_an_unhealthy_stage_falls_back_by_itself_and_stays_there(trading):
     assert not trading.guard.is_active
 
 
+@pytest.mark.parametrize("origin", [Origin.OPERATOR, Origin.GUARD, Origin.STARTUP])
+def test_a_halt_of_everything_that_comes_meanwhile_is_neither_lifted_nor_passed_by(trading, origin):
+    """HALT pressed by a colleague, the daily loss, an engine that crashed and started: it falls back and stands."""
+    said, came = [], []
+
+    def say(stage, what, **facts):
+        said.append((stage, what))
+
+    def halting(seconds):
+        beat(trading)
+        if said[-1] == ("one", "entered") and not came:
+            came.append(trading.guard.halt("meanwhile", origin=origin, owner="somebody"))
+
+    assert not restart(trading).run(1.0, say, halting)
+    assert said[-1][1] == "stands"
+    assert "full" not in {stage for stage, _ in said}
+    assert came[0].id in {halt.id for halt in trading.guard.halts()}
+
+
 def test_interrupted_in_the_third_stage_the_next_run_knows_what_the_limits_were(trading):
     """Ctrl-C leaves the stage standing, smaller limits included; the next run restores them at full."""
     trading.guard.set_limit("max_order_notional_dollars", "8000", target="strategy:scripted", reason="an operator's")
