@@ -1,7 +1,8 @@
 """Delivers what the outbox holds: `Courier(settings, journal).deliver()`, from any process, never the order thread.
 
-Channels are independent: each has a thread of its own, and a hanging one holds up no other. What was sent and could
-not be recorded (a full disk) is recorded by the same courier's next pass, before anything else is claimed.
+Channels are independent: each has a thread of its own, and a hanging one holds up no other, not even its later
+messages where the next pass is not to wait for it (`patience_seconds`). What was sent and could not be recorded (a full
+disk) is recorded by the same courier's next pass, before anything else is claimed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -25,6 +26,7 @@ from athena.errors import JournalError
 from athena.journal.journal import Journal
 
 BATCH_MAX = 30  # of one channel in one pass
+CHANNELS_MAX = 32  # at once
 _LEASE_SLACK_SECONDS = 30.0
 Send = Callable[[Claim], Outcome]
 
@@ -56,24 +58,37 @@ class Courier:
         self._settings, self._journal = settings, journal
         self._now, self._jitter, self._send = now, jitter, send or by_channel(settings, environment)
         self._lease_seconds = deadline_seconds(settings) + _LEASE_SLACK_SECONDS
-        self._unrecorded: list[tuple[Claim, Outcome]] = []
+        self._unrecorded: queue.SimpleQueue[tuple[Claim, Outcome]] = queue.SimpleQueue()
+        self._pool = ThreadPoolExecutor(CHANNELS_MAX, thread_name_prefix="notify")
+        self._busy: dict[str, Future[list[Delivered]]] = {}
+        self._closed = False
 
-    def deliver(self) -> list[Delivered]:
-        """One pass over all channels; what was attempted. Raises JournalError where nothing can be claimed."""
-        done = [self._record(claim, outcome) for claim, outcome in self._take_unrecorded()]
-        due = outbox.channels_due(self._journal, self._now(), lease_seconds=self._lease_seconds)
-        if not due:
-            return done
-        with ThreadPoolExecutor(len(due), thread_name_prefix="notify") as pool:
-            for found in pool.map(self._channel, due):
-                done += found
+    def deliver(self, patience_seconds: float | None = None) -> list[Delivered]:
+        """One pass over all channels; what was attempted. Raises JournalError where nothing can be claimed.
+
+        With `patience_seconds` a channel that takes longer goes on by itself; a later pass returns what came of it.
+        """
+        done = [self._record(*self._unrecorded.get()) for _ in range(self._unrecorded.qsize())]
+        for channel in outbox.channels_due(self._journal, self._now(), lease_seconds=self._lease_seconds):
+            if channel not in self._busy:
+                self._busy[channel] = self._pool.submit(self._channel, channel)
+        wait(self._busy.values(), patience_seconds)
+        for channel in [channel for channel, found in self._busy.items() if found.done()]:
+            done += self._busy.pop(channel).result()
         return done
+
+    def close(self) -> list[Delivered]:
+        """Begin no further message, wait for those under way, and return what came of them."""
+        self._closed = True
+        return [one for found in self._busy.values() for one in found.result()]
 
     def _channel(self, channel: str) -> list[Delivered]:
         """The due deliveries of one channel, one after the other; a channel that fails is left alone till later."""
         done: list[Delivered] = []
         lease = self._lease_seconds
         for _ in range(BATCH_MAX):
+            if self._closed:
+                break
             until = _uptime() + lease
             claim = outbox.claim(
                 self._journal, channel, self._now(), lease_seconds=lease,
@@ -95,13 +110,9 @@ class Courier:
                 give_up_hours=self._settings.notifications.give_up_hours, jitter=self._jitter,
             )  # fmt: skip
         except JournalError as error:
-            self._unrecorded.append((claim, outcome))
+            self._unrecorded.put((claim, outcome))
             return Delivered(*facts, outcome.fate, f"{outcome.told}; NOT RECORDED YET: {error.message}")
         return Delivered(*facts, status, told)
-
-    def _take_unrecorded(self) -> list[tuple[Claim, Outcome]]:
-        found, self._unrecorded = self._unrecorded, []
-        return found
 
 
 def by_channel(settings: Settings, environment: Mapping[str, str]) -> Send:

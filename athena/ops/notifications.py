@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -84,12 +85,15 @@ def notifications(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def follow(courier: Courier, journal: Journal, stop: threading.Event, tell: Callable[[Delivered | str], None]) -> None:
-    """Deliver until `stop`: a pass a second, a heartbeat every five. What keeps it from delivering is said once."""
+    """Deliver until `stop`: a pass a second, a heartbeat every five. What keeps it from delivering is said once.
+
+    A hanging channel is not waited for, so that it delays no message of another.
+    """
     sent, told, beats = 0, "", BEAT_SECONDS
     while not stop.is_set():
         problem = ""
         try:
-            for one in courier.deliver():
+            for one in courier.deliver(POLL_SECONDS):
                 sent += one.status == "sent"
                 tell(one)
             if beats >= BEAT_SECONDS:
@@ -104,6 +108,9 @@ def follow(courier: Courier, journal: Journal, stop: threading.Event, tell: Call
         told = problem
         stop.wait(POLL_SECONDS)
         beats += POLL_SECONDS
+    with suppress(JournalError):
+        for one in courier.close():
+            tell(one)
 
 
 def warn_if_nobody_is_told(settings: Settings, tell: Callable[[str], None]) -> None:

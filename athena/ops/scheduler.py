@@ -64,6 +64,7 @@ class Scheduler:
         """Run what is due, one after the other; record what is too late. Raises BrokerError without a venue's time."""
         now = self._now()
         calendar = self._agreed.today(trading_date(now))  # first: an edited file changes what is due
+        schedule.cut_leases(self._journal, self._machine_now())
         settled, first = schedule.settled(self._journal, self._machine_now())
         patience = self._settings.schedule.catch_up_minutes
         usual = now - timedelta(minutes=patience)
@@ -134,7 +135,7 @@ class Scheduler:
         def keep() -> None:
             while not over.wait(schedule.LEASE_SECONDS / 4):
                 try:
-                    schedule.renew(self._journal, due, token, self._machine_now())
+                    schedule.renew(self._journal, due.id, token, self._machine_now())
                 except AthenaError:
                     pass  # a journal that cannot be written ends the run's own way too
 

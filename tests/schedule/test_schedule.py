@@ -210,6 +210,21 @@ def test_a_scheduler_killed_in_a_run_is_replaced_after_its_lease_once(desk):
     assert desk.journal.rebuild(check_only=True).differences == ()
 
 
+def test_a_clock_set_back_keeps_no_dead_schedulers_run(desk):
+    """Died with a lease stamped three hours ahead of the clock that counts now: taken up after a lease's usual time."""
+    desk.now, desk.ahead = at("2026-11-25 08:00"), timedelta(hours=3)
+
+    def killed(due):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        desk.scheduler(pre_market=killed).tick()
+    desk.ahead = timedelta()
+    assert desk.scheduler().tick() == []  # it may live: then it renews its lease
+    desk.ahead = timedelta(seconds=95)
+    assert [one.status for one in desk.scheduler().tick()] == ["done"]
+
+
 def test_a_killed_schedulers_run_is_finished_by_the_next(desk):
     """The second beginning ends well, and that is what the record says."""
     desk.now = at("2026-11-25 08:00")
