@@ -186,11 +186,11 @@ def test_a_symbol_the_venue_halts_rests_while_the_others_trade(case):
 
 @pytest.mark.timeout(90)
 def test_a_used_up_rate_limit_is_waited_out_and_nothing_is_concluded_meanwhile(case):
-    """429 with a window that ends in 7 s: the order is not sent, no look counts, an operator's exit is tried."""
+    """429 with a window that ends in 12 s: the order is not sent, no look counts, an operator's exit is tried."""
     case.lift()
     case.start()
     wait_for(lambda: case.ask("/v2/positions"), "a position", SECONDS)
-    case.lay("status", **ORDERS, **ONCE, status=429, seconds=7)
+    case.lay("status", **ORDERS, **ONCE, status=429, seconds=12)  # a read waits five of them by itself
     (refused, *_) = wait_for(lambda: case.events("order.updated", '"status":"not_sent"', "429"), "the 429", SECONDS)
     with case.journal() as journal:
         told = request_sync(journal, "reconcile", timeout=20)

@@ -83,7 +83,7 @@ def page(browser, lab):
     page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
     run_cell(page, 0)
     page.wait_for_selector(BUTTON)
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)
     return page
 
 
@@ -121,6 +121,7 @@ def click(page, selector):
             window.clickedAt = performance.timeOrigin + event.timeStamp;
         }, {capture: true, once: true})"""
     )
+    page.locator(selector).scroll_into_view_if_needed()
     box = page.locator(selector).bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     return int(page.evaluate("window.clickedAt") * 1e6)
