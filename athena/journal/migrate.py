@@ -25,6 +25,8 @@ def create(path: Path) -> None:
             connection = sqlite.connect(draft, create=True)
             try:
                 connection.executescript(NEW.read_text(encoding="utf-8"))
+                if sqlite.revision(connection, draft) != sqlite.REVISION:
+                    _run_alembic(connection)  # a migration was added, and the script not written again
             finally:
                 connection.close()
             try:

@@ -12,7 +12,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0006');
+INSERT INTO "alembic_version" VALUES('0007');
 CREATE TABLE alerts (
 	id TEXT NOT NULL, 
 	sequence INTEGER NOT NULL, 
@@ -36,7 +36,7 @@ CREATE TABLE alerts (
 	next_action TEXT, 
 	page TEXT, 
 	notified_at TEXT, 
-	told INTEGER NOT NULL, 
+	told INTEGER NOT NULL, attempts INTEGER DEFAULT '0' NOT NULL, heard_at TEXT, 
 	PRIMARY KEY (id)
 )
  WITHOUT ROWID
@@ -348,4 +348,5 @@ CREATE INDEX alerts_unfinished ON alerts (state) WHERE state <> 'notified' OR re
 CREATE INDEX notifications_dedup ON notifications (dedup_key);
 CREATE INDEX deliveries_channel ON deliveries (channel, finished_at);
 CREATE INDEX deliveries_unsent ON deliveries (status) WHERE status <> 'sent';
+CREATE INDEX alerts_notified ON alerts (notified_at);
 COMMIT;
