@@ -634,7 +634,7 @@ def test_an_alert_that_cannot_be_answered_holds_up_no_other(live, monkeypatch):
     with working(live, run) as worker:
         wait_for(lambda: messages(journal), "a message")
         assert [title for _, title, _ in messages(journal)] == ["STOP: DataStale"]
-        assert "a defect" in worker.problem
+        wait_for(lambda: "a defect" in worker.problem, "its trouble")
         broken[0] = False
         wait_for(lambda: len(messages(journal)) == 2, "the second message")
         wait_for(lambda: not worker.problem, "the end of its trouble")

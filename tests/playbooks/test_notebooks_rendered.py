@@ -66,11 +66,12 @@ def test_its_page_is_whole_offline(runs, browser, name, width, scheme):
     """Every figure drawn, no word on the console, no request, nothing wider than the screen, the verdict first."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
     page, said, asked = context.new_page(), [], []
+    page.set_default_timeout(90_000)
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(runs[name].html.as_uri())
-    page.wait_for_function("document.querySelectorAll('[data-figure]:not([data-drawn])').length === 0", timeout=20_000)
+    page.wait_for_function("document.querySelectorAll('[data-figure]:not([data-drawn])').length === 0")
     assert page.locator("[data-drawn]").count() == FIGURES[name]
     assert page.locator("[data-verdict]").first.inner_text().startswith(runs[name].verdict)
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -172,11 +172,12 @@ def test_every_figure_is_drawn_offline_without_a_word_on_the_console(browser, pa
     """Five figures, no request, no console message, nothing wider than the screen."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
     page, said, asked = context.new_page(), [], []
+    page.set_default_timeout(90_000)
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(Path(page_file).as_uri())
-    page.wait_for_function("document.querySelectorAll('[data-figure]:not([data-drawn])').length === 0", timeout=20_000)
+    page.wait_for_function("document.querySelectorAll('[data-figure]:not([data-drawn])').length === 0")
     assert page.locator("[data-drawn] svg.main-svg").first.is_visible()
     assert page.locator("[data-drawn]").count() == 5
     assert page.locator("[data-verdict]").first.inner_text().startswith("ATTENTION")
