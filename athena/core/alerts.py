@@ -48,7 +48,7 @@ class Alert:
     `parameters` are those its playbook takes; `action` is what its rule asks for ("", "halt" or "halt_symbol") and
     `acted` what came of it. `verdict`, `reason`, `next_action` and `page` (a path) are of the playbook's run, empty
     before it; `attempts` is how often that was begun. `problem` says why something it asked for was refused.
-    `notified_at` is when people were told of it last; `told` says whether its end was told. `heard_at` is when
+    `notified_at` is when people were told that it fires; `told` says whether its end was told. `heard_at` is when
     Alertmanager last said that it fires: `firing` is what it said then, and UNKNOWN once it is `unheard`: too long ago,
     or before the journal was restored (`doubted`).
     """

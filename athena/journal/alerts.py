@@ -79,7 +79,7 @@ def _notified(db: Database, entry: Entry) -> None:
 @kind("alert.told_resolved")
 def _told_resolved(db: Database, entry: Entry) -> None:
     for one in entry.payload["ids"]:
-        db.execute("UPDATE alerts SET told = 1, notified_at = ? WHERE id = ?", (entry.at, one))
+        db.execute("UPDATE alerts SET told = 1 WHERE id = ?", (one,))
 
 
 @kind("playbook.ran")

@@ -32,11 +32,11 @@ class Answers:
     def __init__(self, settings: Settings, journal: Journal, run: Run, workers: WarmWorkers | None) -> None:
         self._settings, self._journal, self._run_playbook, self._workers = settings, journal, run, workers
 
-    def answer(self, group: Sequence[Alert], hurry: Callable[[], bool]) -> None:
+    def answer(self, group: Sequence[Alert], paged: Callable[[], bool]) -> None:
         """Run the group's playbook, or take up the run that was under way, and journal its page.
 
-        `hurry`: whether another alert waits, so that there is no time for a mail's pictures. Raises JournalError; on
-        anything else that goes wrong as well, and then it is to be tried again.
+        `paged` is called once the page is journaled, and says whether there is time for the mail's pictures. Raises
+        JournalError, and whatever else goes wrong; then it is to be tried again.
         """
         first = group[0]
         if first.run and (made := self._made(first.run, first)) is not None:
@@ -52,14 +52,14 @@ class Answers:
         else:
             self._journal.append("alert.running", {"ids": [alert.id for alert in group], "run": run})
             try:
-                self._run(group, run, hurry)
+                self._run(group, run, paged)
             except JournalError:
                 raise
             except AthenaError as error:
                 log.error("%s: %s", first.playbook, error)
                 self._paged(group, run, None, error.message, error.hint)
 
-    def _run(self, group: Sequence[Alert], run: str, hurry: Callable[[], bool]) -> None:
+    def _run(self, group: Sequence[Alert], run: str, paged: Callable[[], bool]) -> None:
         """Run it; its page is journaled at once, and the mail's pictures are drawn then, unless another alert waits."""
         done = False
 
@@ -67,7 +67,7 @@ class Answers:
             nonlocal done
             self._paged(group, run, made)
             done = True
-            return not hurry()
+            return paged()
 
         try:
             self._run_playbook(

@@ -24,20 +24,26 @@ class WarmWorkers:
         self._settings, self._since = settings, 0.0
         self._nursery: Nursery | None = None
 
-    def prepare(self) -> None:
-        """Have a nursery that lives and is young; the old one serves until the new one is ready. Takes seconds."""
+    def prepare(self) -> bool:
+        """Have a nursery that lives and is young; the old one serves until the new one is ready. May take seconds.
+
+        False where it could not be had now: then workers start cold. Raises OSError where no process can be started.
+        """
         before = self._nursery
-        if not AVAILABLE or (before is not None and before.alive and time.monotonic() - self._since < RESERVE_SECONDS):
-            return
+        lives = before is not None and before.alive
+        if not AVAILABLE or (lives and time.monotonic() - self._since < RESERVE_SECONDS):
+            return True
         pages.prepare()
         fresh = Nursery(surroundings(self._settings, self._settings.reports))
-        if before is None or not before.alive:
+        if not lives:
             self._nursery = fresh
-        if (first := fresh.start()) is not None:
-            first.end()
+        if (first := fresh.start()) is None:
+            return False
+        first.end()
         self._nursery, self._since = fresh, time.monotonic()
         if before is not None:
             before.close()
+        return True
 
     def take(self) -> Worker:
         """A worker for one run, which ends it after RUN_SECONDS_MAX."""

@@ -1,7 +1,8 @@
 """Telling people of alerts: at once, and then at most once in ten minutes about the same one.
 
-One that comes and goes would wake people each time. What comes within QUIET of a message is held: its halt is set and
-its page made as ever, and the next message says how it stands then and how often it fired in between.
+One that comes and goes would wake people each time. What fires within QUIET of the last message that it fires is held:
+its halt is set and its page made as ever, and the next message says how it stands then and how often it fired in
+between. That it is over is told once it has been for as long: who was told so hears at once when it fires again.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Telling:
         settled = [
             same for identity, same in known.items() if identity not in quiet and all(alert.was_told for alert in same)
         ]
-        ends = [same for same in settled if not same[-1].firing and not self._may_return(same[-1])]
+        ends = [same for same in settled if self._over(same[-1], now)]
         if ends := [same for same in ends if same[-1].drill == ends[0][-1].drill]:
             return [*chain(*ends)], partial(self._tell_ends, ends)
         if again := next((same for same in settled if same[-1].firing), None):
@@ -96,10 +97,15 @@ class Telling:
             if ends := [alert.id for alert in told if not alert.firing]:
                 tx.append("alert.told_resolved", {"ids": ends})
 
-    def _may_return(self, alert: Alert) -> bool:
-        """Metrics end with the engine: while nobody knows yet whether that is why the alert ended, its end waits."""
-        engine = None if alert.resolved_at is None else beat(self._journal)
-        return engine is not None and engine.alive and alert.resolved_at is not None and engine.at < alert.resolved_at
+    def _over(self, alert: Alert, now: datetime) -> bool:
+        """Whether it ended a while ago, and whether the engine said since that it lives, or is known to be silent.
+
+        Metrics end with the engine, and then nobody knows whether what they told of is over.
+        """
+        if alert.resolved_at is None or alert.resolved_at > now - QUIET:
+            return False
+        engine = beat(self._journal)
+        return engine is None or not engine.alive or engine.at >= alert.resolved_at
 
     def _late(self, alert: Alert, now: datetime) -> bool:
         return (

@@ -7,10 +7,10 @@ last lane takes what is not critical. Each step is journaled before the next: wh
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 
 from athena.config import Settings
@@ -26,6 +26,8 @@ from athena.playbooks.runner import run_playbook
 log = logging.getLogger("athena.alerts")
 LANES = 3  # more would only share the same cores
 POLL_SECONDS, RETRY_SECONDS = 1.0, 2.0
+NURSERY_RETRY_SECONDS = 60.0  # one that cannot start costs seconds of a core each time
+PICTURES_SECONDS = 5.0  # a page is told without its mail's pictures when these take longer
 _RANK = {"critical": 0, "warning": 1}
 
 
@@ -45,7 +47,7 @@ class AlertWorker:
         self._telling = Telling(settings, journal)
         self._stop, self._choosing = threading.Event(), threading.Lock()
         self._news = [threading.Event() for _ in range(LANES + 1)]  # one a thread: something is to be done
-        self._taken: set[str] = set()  # alerts that a lane is at
+        self._taken: dict[str, float] = {}  # alerts that a lane is at -> when they may be told all the same
         self._aside: dict[str, float] = {}  # alerts that could not be answered -> when they are tried again
         self.problem = ""
 
@@ -83,7 +85,8 @@ class AlertWorker:
         if self._acting.step():
             return True
         with self._choosing:
-            alerts, taken = self._open(), set(self._taken)
+            now = time.monotonic()
+            alerts, taken = self._open(), {one for one, free in self._taken.items() if now < free}
         task = self._telling.next(alerts, taken, self._clock())
         if task is None:
             if not self._aside:
@@ -96,15 +99,20 @@ class AlertWorker:
         """Run the playbook that the most urgent alerts want; False when none waits that may be taken."""
         with self._choosing:
             group = most_urgent(self._waiting(), critical_only)
-            ids = {alert.id for alert in group}
-            self._taken |= ids
+            ids = [alert.id for alert in group]
+            self._taken |= dict.fromkeys(ids, math.inf)
         if not group:
             return False
+
+        def paged() -> bool:
+            self._taken |= dict.fromkeys(ids, time.monotonic() + PICTURES_SECONDS)
+            return not self._waiting()
+
         try:
-            self._do(lambda: self._answers.answer(group, hurry=lambda: bool(self._waiting())), ids)
+            self._do(lambda: self._answers.answer(group, paged), ids)
         finally:
             with self._choosing:
-                self._taken -= ids
+                self._taken = {one: free for one, free in self._taken.items() if one not in ids}
             self._news[0].set()
         return True
 
@@ -152,9 +160,12 @@ class AlertWorker:
 
     def _keep_workers(self) -> None:
         while self._workers is not None and not self._stop.is_set():
-            with suppress(OSError):  # no process can be started now: runs start their own, or say why they cannot
-                self._workers.prepare()
-            self._stop.wait(POLL_SECONDS)
+            try:
+                ready = self._workers.prepare()
+            except Exception:
+                log.exception("no worker can be prepared: runs start their own")
+                ready = False
+            self._stop.wait(POLL_SECONDS if ready else NURSERY_RETRY_SECONDS)
 
 
 def most_urgent(alerts: Sequence[Alert], critical_only: bool = False) -> list[Alert]:

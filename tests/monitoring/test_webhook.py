@@ -598,6 +598,42 @@ def test_an_alert_that_comes_and_goes_is_told_at_most_once_in_ten_minutes(live):
     assert unfinished_alerts(journal) == []
 
 
+def test_an_end_is_told_once_it_has_lasted_and_a_new_beginning_at_once(live):
+    """Nobody is told that it is over until it has been for ten minutes; when it fires then, people hear at once."""
+    made, journal = live
+    asked = {"severity": "critical", "playbook": "broker_disconnection"}
+    persist(journal, read(body(alert("DataStale", **asked))))
+    work(live, Runs(made))
+    ended = (datetime.now(UTC) + timedelta(minutes=30)).isoformat()
+    persist(journal, read(body({**alert("DataStale", "resolved", **asked), "endsAt": ended})))
+    work(live, Runs(made), timedelta(minutes=39))
+    assert [title for _, title, _ in messages(journal)] == ["STOP: DataStale"]
+    work(live, Runs(made), timedelta(minutes=41))
+    assert [title for _, title, _ in messages(journal)] == ["STOP: DataStale", "Over: DataStale"]
+    persist(journal, read(body(alert("DataStale", start=datetime(2026, 3, 9, 15, tzinfo=UTC), **asked))))
+    work(live, Runs(made, first=1), timedelta(minutes=42))
+    assert [a.state for a in active_alerts(journal)] == [AlertState.NOTIFIED]
+    assert messages(journal)[-1][1] == "STOP: DataStale"
+
+
+def test_people_wait_for_no_picture(live, monkeypatch):
+    """A page is there and its mail's pictures take their time: after a moment it is told without them, once."""
+    made, journal = live
+    monkeypatch.setattr("athena.ops.alert_worker.PICTURES_SECONDS", 0.3)
+    persist(journal, read(body(alert("EngineDown", severity="critical", playbook="crash_recovery"))))
+    runs, drawn = Runs(made), threading.Event()
+
+    def draws(*words, told, **more):
+        assert runs(*words, told=told, **more) is None
+        drawn.wait(30)
+
+    with working(live, draws):
+        wait_for(lambda: messages(journal), "a message")
+        assert not drawn.is_set()
+        drawn.set()
+    assert [title for _, title, _ in messages(journal)] == ["STOP: EngineDown"]
+
+
 def test_what_comes_and_goes_holds_no_other_alert_back(live):
     """One of a run's two alerts was told of a minute ago: the message is about the other."""
     made, journal = live
