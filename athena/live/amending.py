@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 AMENDED = frozenset({"trade_bust", "trade_correct"})
 TICK = Decimal("0.0001")
+PLACES_TOLD = 4  # an average is taken for rounded to these, where it is not told in more
 Part = tuple[Side, Decimal, Decimal]
 _STANDING = "SELECT * FROM fills WHERE broker_order_id = ? ORDER BY sequence"
 
@@ -35,7 +36,7 @@ def amend(engine: Engine, order: Order) -> list[Break]:
         by_price[price] = by_price.get(price, ZERO) + shares
         ours, dollars = ours + shares, dollars + shares * price
     theirs, average = order.filled_quantity, order.average_fill_price or ZERO
-    if not rows or theirs > ours or (theirs == ours and abs(theirs * average - dollars) <= CASH_TOLERANCE):
+    if not rows or theirs > ours or (theirs == ours and abs(theirs * average - dollars) <= _rounding(order)):
         return []  # more at the venue is a fill still to come, not an amendment
     number = sum(1 for row in rows if row["source"] == "correction")
     strategy = str(rows[0]["strategy"]) or EXTERNAL
@@ -62,6 +63,7 @@ def _one_execution(
     Exact where an average, which venues round, is not.
     """
     theirs, cost = order.filled_quantity, order.filled_quantity * (order.average_fill_price or ZERO)
+    rounding = _rounding(order)
     corrected: list[Part] = []
     for row in rows:
         quantity, price = Decimal(row["quantity"]), Decimal(row["price"])
@@ -69,14 +71,22 @@ def _one_execution(
             continue  # booked back already
         back, left = (order.side.opposite, quantity, price), theirs - (ours - quantity)
         missing = cost - (dollars - quantity * price)
-        if left == 0 and abs(missing) <= CASH_TOLERANCE:
+        if left == 0 and abs(missing) <= rounding:
             return [back]
         if left > 0 and not corrected:
             exact = missing / left
             ticked = exact.quantize(TICK)
-            if ticked > 0 and abs(exact - ticked) <= TICK / 100:
+            allowed = max(TICK / 100, rounding / left if theirs > left else ZERO)
+            if ticked > 0 and abs(exact - ticked) <= allowed < TICK / 2:
                 corrected = [back, (order.side, left, ticked)]
     return corrected
+
+
+def _rounding(order: Order) -> Decimal:
+    """Dollars that an order's cost may be off for its average being told in so many places, trailing zeros not."""
+    told = order.average_fill_price
+    places = PLACES_TOLD if told is None else max(PLACES_TOLD, -int(told.as_tuple().exponent))
+    return max(CASH_TOLERANCE, order.filled_quantity * Decimal(1).scaleb(-places) / 2)
 
 
 def _book(

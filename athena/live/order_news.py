@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from athena.journal.codec import to_text
 from athena.live.amending import AMENDED, amend
 from athena.live.events import CancelAnswered, OrderResolved, Reconcile, SubmissionAnswered
 from athena.model import Fill, Order, OrderStatus
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 def take_update(engine: Engine, order: Order, word: str, fill: Fill | None, at: datetime) -> None:
     """An order update of the stream, its execution first; a bust or a correction is booked back."""
     if word in AMENDED:
-        for item in amend(engine, order):
+        newer = "SELECT 1 FROM fills WHERE broker_order_id = ? AND at > ? AND client_order_id != ''"
+        late = engine.journal.one(newer, (order.broker_order_id, to_text(at))) is not None
+        # Overtaken by a fill it does not count yet: then the order is asked for, by the reconciliation.
+        for item in [] if late else amend(engine, order):
             engine.journal.append("note", {"text": f"{word}: {item.evidence}; {item.action}"}, at)
         engine.emit(Reconcile(f"{word} of {order.symbol}", 0.2))
         return
@@ -55,7 +59,7 @@ def take_resolved(engine: Engine, event: OrderResolved) -> None:
         engine.follow_up(engine.book.take(event.order, None, "lookup", event.order.updated_at or engine.clock.now()))
         if event.order.filled_quantity:
             engine.emit(Reconcile("an unanswered order was found filled"))
-    elif not event.unresolved and tracked is not None:
+    elif not event.unresolved and tracked is not None and not tracked.answered:  # the stream may have known it since
         engine.conclude(event.client_order_id, OrderStatus.NOT_SENT, "the venue has no order of this id")
 
 

@@ -92,6 +92,11 @@ class Reconciler:
         if event.look is None:
             failed = Break(QUERY, "", "", "", event.error, "asked again; nothing was concluded")
             outcome = Outcome(event.trigger, False, (failed,), {}, settled=False)
+        elif (number := self._number()) not in ("", event.look.account.account_number):
+            other = compare.another_account(event.look.account, number)
+            counts = self._persistent.count([other], set())
+            other = self._act(other) if counts[key_of(other)] >= PERSISTS else other
+            outcome = Outcome(event.trigger, False, (other,), {}, settled=counts[key_of(other)] >= PERSISTS)
         else:
             outcome = self._compare(event.trigger, event.look)
         # Fills are asked for from the last agreeing look on, so its time must not be later than when it began.
@@ -100,6 +105,10 @@ class Reconciler:
         self.last, self.count = outcome, self.count + 1
         if not outcome.settled and not engine.stopping:
             engine.emit(Reconcile("again", AGAIN_SECONDS if event.look else FAILED_AGAIN_SECONDS))
+
+    def _number(self) -> str:
+        row = self._engine.journal.one("SELECT account_number FROM account")
+        return "" if row is None else str(row["account_number"])
 
     def _compare(self, trigger: str, look: VenueLook) -> Outcome:
         engine = self._engine
@@ -125,16 +134,18 @@ class Reconciler:
                 gone.append(self._forget(item))
             else:
                 breaks.append(self._act(item) if persists else item)
-        self._lift({item.symbol for item in breaks if item.symbol}, found, moving, clean=not breaks and not moving)
-        settled = not moving and all(counts[key_of(item)] >= PERSISTS for item in breaks)
+        unasked = {tracked.symbol for name in look.unasked if (tracked := engine.book.get(name)) is not None}
+        clean = not breaks and not moving and not unasked
+        self._lift({item.symbol for item in breaks if item.symbol} | unasked, found, moving, clean=clean)
+        settled = not (moving or unasked) and all(counts[key_of(item)] >= PERSISTS for item in breaks)
         checked = {
             "orders": len(look.open_orders), "positions": len(look.positions), "fills": len(look.fills),
             "new_fills": new_fills, "new_cash_flows": new_flows, "cash": look.account.cash, "moving": sorted(moving),
             "external": [order.client_order_id for order in engine.book if order.strategy == EXTERNAL],
-            "prices": [item.payload() for item in certain],
+            "prices": [item.payload() for item in certain], "unasked": len(look.unasked),
         }  # fmt: skip
         mended = (*repaired, *gone)
-        return Outcome(trigger, not breaks and not moving, tuple(breaks), checked, settled, mended)
+        return Outcome(trigger, clean, tuple(breaks), checked, settled, mended)
 
     # ------------------------------------------------------------------------------------------------- what is certain
 

@@ -44,6 +44,7 @@ class VenueLook:
     fills_before: Mapping[str, int] = field(default_factory=dict)
     doubted: tuple[Order, ...] = ()
     begun: str = ""  # machine time, as stored
+    unasked: tuple[str, ...] = ()  # open orders of ours that are left to the next look
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ async def take_look(
     """Ask the venue everything once. Raises BrokerError when any part cannot be had in full.
 
     `answered_open` gives the client ids of our open orders when asked; those the venue does not list as open are asked
-    for one by one. Fills are asked last, so that none before the positions is missed. Cash flows are asked for since
+    for one by one, so many in one look; the rest are `unasked`. Fills are asked last, so that none before the positions is missed. Cash flows are asked for since
     `flows_after`: they are listed under the date they are of.
     """
     async with asyncio.timeout(LOOK_SECONDS_MAX):
@@ -93,7 +94,8 @@ async def take_look(
         ours = set(answered_open())
         open_orders = await broker.get_orders("open")
         listed = {order.client_order_id for order in open_orders}
-        looked_up = {name: await broker.get_order(name) for name in sorted(ours - listed)[:LOOKUPS_MAX]}
+        unlisted = sorted(ours - listed)
+        looked_up = {name: await broker.get_order(name) for name in unlisted[:LOOKUPS_MAX]}
         doubted: Iterable[Order] = ()
         if doubt is not None and doubt.symbols and doubt.since is not None:
             doubted = await broker.get_orders("all", doubt.since, sorted(doubt.symbols))
@@ -108,7 +110,7 @@ async def take_look(
             raise BrokerUnavailable(f"{len(unreadable)} {what} of the venue cannot be read: {first.reason}.")
     return VenueLook(
         account, tuple(positions), tuple(open_orders), looked_up, tuple(fills), tuple(flows), before, tuple(doubted),
-        begun,
+        begun, tuple(unlisted[LOOKUPS_MAX:]),
     )  # fmt: skip
 
 
@@ -149,6 +151,12 @@ def compare_cash(ours: Decimal, theirs: Decimal) -> list[Break]:
         return []
     evidence = f"the venue reports {difference:+.2f} dollars more than fills and cash flows add up to"
     return [Break(Kind.CASH, "", f"{ours:.2f}", f"{theirs:.2f}", evidence, "reported", f"{difference:.2f}")]
+
+
+def another_account(account: Account, number: str) -> Break:
+    """The venue answers for an account that is not the books' (`number`): nothing it says is about them."""
+    told = f"the venue answers for account {account.account_number}, the books are of {number}: nothing was taken in"
+    return Break(ACCOUNT, "", number, account.account_number, told, difference=account.account_number)
 
 
 def compare_account(account: Account) -> list[Break]:
@@ -215,6 +223,8 @@ class Outcome:
         if self.ok:
             return f"orders, fills, positions and cash agree with the venue{mended}"
         first = self.breaks[0] if self.breaks else None
+        if first is None and self.checked.get("unasked"):
+            return f"{self.checked['unasked']} open orders are still to be asked for{mended}"
         where = f" in {first.symbol}" if first and first.symbol else ""
         if first is None:
             return f"not compared: orders were filling during the look{mended}"

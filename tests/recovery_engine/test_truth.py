@@ -10,7 +10,7 @@ import pytest
 from athena.core.daily import daily_figures
 from athena.core.portfolio import Portfolio
 from athena.errors import RateLimited
-from athena.live import averages
+from athena.live import averages, reconciliation
 from athena.live.brokers.base import Rows
 from athena.live.events import ClockRead
 from athena.live.guard_checklist import _loss
@@ -28,6 +28,8 @@ class Venue(Flaky):
     cash_more = average_more = Decimal(0)
     blocked = limited = False
     hidden = frozenset()  # client ids the venue denies
+    places = None  # to which the venue rounds the average prices of its orders
+    another = ""  # the account it answers for
     late_flows = ()  # listed whatever the time asked for, as long as their date is not before it
     once_listed = None  # called when all orders were listed: the market does not wait for a look to end
 
@@ -38,7 +40,8 @@ class Venue(Flaky):
 
     async def get_account(self):
         found = await super().get_account()
-        return replace(found, cash=found.cash + self.cash_more, trading_blocked=self.blocked)
+        number = self.another or found.account_number
+        return replace(found, cash=found.cash + self.cash_more, trading_blocked=self.blocked, account_number=number)
 
     async def get_positions(self):
         found = await super().get_positions()
@@ -57,6 +60,8 @@ class Venue(Flaky):
         if "all" in arguments and self.once_listed is not None:
             told, self.once_listed = self.once_listed, None
             told()
+        if self.places is not None:
+            found = [replace(one, average_fill_price=round(one.average_fill_price, self.places)) for one in found]
         return Rows(order for order in found if order.client_order_id not in self.hidden)
 
 
@@ -157,6 +162,45 @@ def test_a_fill_during_the_look_is_not_taken_for_a_bust_of_what_was_listed_befor
     assert trading.engine.held() == {"AAPL": Decimal(20)}
     assert trading.look().ok
     assert trading.halts() == []
+
+
+def test_a_rounded_average_is_no_correction(trading):
+    """The venue tells an order's average to four places: of 700 shares that is cents, and nobody corrected a trade."""
+    trading.go(5)
+    request = OrderRequest("AAPL", Side.BUY, OrderType.LIMIT, TimeInForce.DAY, quantity=Decimal(700),
+                           limit_price=Decimal("40"), client_order_id="phone")  # fmt: skip
+    order = trading.broker.account.submit(request)
+    book, left = next(iter(trading.exchange.books())), 700
+    for shares, price in ((200, "40.01"), (200, "40.02"), (300, "40.02")):
+        left -= shares
+        order = book.fill(trading.broker.account.order(order.id), Decimal(shares), Decimal(price), Decimal(left),
+                          trading.clock.now(), None) or order  # fmt: skip
+        trading.exchange.commit()
+    assert trading.look().ok
+    trading.broker.places, trading.broker.average_more = 4, Decimal("0.5")
+    assert [item.kind for item in trading.look().breaks] == ["price"]
+    assert trading.look().ok
+    assert not trading.journal.query("SELECT * FROM fills WHERE source = 'correction'")
+
+
+def test_a_bust_that_a_later_fill_overtook_is_not_booked_twice(trading):
+    """The stream tells of the bust after a fill that came later: the order, asked for, says how much is left."""
+    bought(trading)
+    resting(trading, "AAPL")
+    filled(trading, 4)
+    held, trading.broker._listener = [], lambda event, told=trading.broker._listener: (
+        held.append(event) if getattr(event, "event", "") == "trade_bust" else told(event)
+    )
+    amend(trading, "0", "0")
+    trading.clock.advance(seconds=1)
+    filled(trading, 5)
+    assert len(held) == 1
+    trading.engine.process(held[0])
+    assert trading.engine.held() == {"AAPL": Decimal(19)}
+    trading.look()
+    trading.look()
+    assert trading.look().ok
+    assert trading.engine.held() == {"AAPL": Decimal(15)}
 
 
 def test_an_average_of_another_arithmetic_is_no_break_once_every_order_of_the_holding_agrees(trading):
@@ -289,6 +333,39 @@ def test_an_account_the_venue_blocks_halts_until_it_is_free(trading):
     trading.broker.blocked = False
     trading.look()
     assert trading.halts() == []
+
+
+def test_the_answers_of_another_account_are_not_taken_in(trading):
+    """A venue that was begun anew, or another key: nothing is concluded, and what persists halts everything."""
+    bought(trading)
+    deposit(trading, 500)
+    trading.broker.another = "PA-ANOTHER"
+    before = trading.engine.portfolio.cash
+    assert "answers for account PA-ANOTHER" in trading.look().message
+    assert trading.engine.portfolio.cash == before
+    trading.look()
+    assert trading.halts() == [("global", "", "reconciliation")]
+    trading.broker.another = ""
+    assert trading.look().ok
+    assert trading.engine.portfolio.cash == before + 500
+    assert trading.halts() == []
+
+
+def test_a_look_that_could_not_ask_for_every_open_order_does_not_agree(trading, monkeypatch):
+    """What was not asked for was not compared: the next looks go on until all is, and only then it is ok."""
+    trading.resume().go(5)
+    for symbol in ("AAPL", "MSFT"):
+        resting(trading, symbol)
+    monkeypatch.setattr(reconciliation, "LOOKUPS_MAX", 1)
+    told, trading.broker._listener = trading.broker._listener, lambda event: None
+    trading.broker.account.cancel_all()
+    trading.exchange.commit()
+    trading.broker._listener = told
+    outcome = trading.look()
+    assert not outcome.ok
+    assert not outcome.settled
+    assert "1 open orders are still to be asked for" in outcome.message
+    assert trading.look().ok
 
 
 def test_an_open_order_the_venue_denies_is_settled_when_the_position_agrees(trading):

@@ -120,6 +120,7 @@ class AlpacaRest:
             "start": wire.rfc3339(start),
             "end": wire.rfc3339(end),
             "feed": self.settings.data_feed,
+            "adjustment": "split",  # unasked, Alpaca tells raw prices: a split of ten would be a fall of 90 %
             "limit": 10_000,
         }
         found: dict[str, list[Bar]] = {}
