@@ -155,7 +155,15 @@ def write_file(path: Path, trades: Sequence[Trade], columns: Sequence[str] = COL
 
 
 def _differing(trades: Sequence[Trade]) -> tuple[str, ...]:
-    return tuple(name for name in COMPARED if len({trade[name] for trade in trades}) > 1)
+    """What they contradict each other in; a venue's stream, its list and a statement cut one time differently."""
+    first = trades[0]
+    return tuple(
+        name
+        for name in COMPARED
+        if any(
+            trade[name] != first[name] and not (name == "at" and _near(trade[name], first[name])) for trade in trades
+        )
+    )
 
 
 def _fullest(trades: Iterable[Trade]) -> Trade:

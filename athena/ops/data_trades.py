@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,8 @@ from athena.journal.journal import Journal
 from athena.journal.snapshots import sha256_of
 from athena.live.brokers import alpaca_wire as wire
 from athena.live.brokers.alpaca_fields import Malformed
-from athena.model import trading_date
+from athena.model import Account, trading_date
+from athena.ops.recovery import check_account
 from athena.ops.recovery_show import Table, say, working
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ def download_trades(settings: Settings, arguments: argparse.Namespace) -> int:
     rows = [(day, facts["trades"], facts["file"] or "no trades", facts["sha256"][:16]) for day, facts in done.items()]
     total = sum(facts["trades"] for facts in done.values())
     told = f"{total:,} trades of {len(done)} days in {folder}; {asked} days asked for now ({trades:,} trades)"
+    if amended := sum(facts.get("amended", 0) for facts in done.values()):
+        told += f"; {amended} were busted or corrected afterwards, which the files do not tell: athena reconcile"
     tables: list[Table] = [("", ("day", "trades", "file", "SHA-256"), [row for row in rows if row[1]])]
     facts = {"folder": str(folder), "days": done, "asked_now": asked}
     return say(arguments, Verdict.OK, told, facts, tables, "athena merge-trade-data")
@@ -55,6 +59,7 @@ async def _download(
 
     broker = AlpacaBroker.get_instance(settings)
     try:
+        _same_account(settings, await broker.get_account())
         today = trading_date((await broker.get_clock()).at)
         manifest, names = _manifest(folder), _client_ids(settings)
         asked = trades = 0
@@ -66,8 +71,10 @@ async def _download(
             key = day.isoformat()
             if not _kept(folder, manifest.get(key), suffix):
                 now(f"{key}: asking for executions ({asked} days, {trades:,} trades so far)")
-                rows = [_trade(row, names) for row in await _day(broker, day, now)]
-                manifest[key] = _write(folder, day, rows, suffix, final=day < today - _SETTLED)
+                told = await _day(broker, day, now)
+                rows = [_trade(row, names) for row in told if not wire.amends(row)]
+                final, amended = day < today - _SETTLED, len(told) - len(rows)
+                manifest[key] = _write(folder, day, rows, suffix, final=final, amended=amended)
                 asked, trades = asked + 1, trades + len(rows)
             found[key] = manifest[key]
         return found, asked, trades
@@ -110,7 +117,7 @@ def _trade(row: dict[str, Any], names: dict[str, str]) -> Trade:
     return history.canonical({**facts, **amounts, **ids})
 
 
-def _write(folder: Path, day: date, trades: list[Trade], suffix: str, *, final: bool) -> dict[str, Any]:
+def _write(folder: Path, day: date, trades: list[Trade], suffix: str, *, final: bool, amended: int) -> dict[str, Any]:
     """The day's file and its line in the manifest, each whole or not at all."""
     manifest = _manifest(folder)
     path = folder / f"trades-{day.isoformat()}.{suffix}"
@@ -120,6 +127,7 @@ def _write(folder: Path, day: date, trades: list[Trade], suffix: str, *, final: 
         folder.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
     facts = {"trades": len(trades), "file": path.name if trades else "", "final": final, "format": suffix}
+    facts["amended"] = amended
     manifest[day.isoformat()] = facts | {"sha256": sha256_of(path) if trades else ""}
     draft = folder / f".{_MANIFEST}.draft"
     draft.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -141,6 +149,12 @@ def _manifest(folder: Path) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _same_account(settings: Settings, account: Account) -> None:
+    """Raise SettingsError where the key opens another account than the journal's; without a journal any will do."""
+    with suppress(JournalError), Journal.open(settings.journal_path, "download-trades", read_only=True) as journal:
+        check_account(journal, account)
 
 
 def _client_ids(settings: Settings) -> dict[str, str]:

@@ -1,13 +1,18 @@
 """Each difference between journal and venue has its kind, its evidence, and its urgency."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from athena.core import comparison
 from athena.core.comparison import Kind
+from athena.journal import Journal
+from athena.live.order_book import OrderBook, fill_payload
 from athena.model import Fill, Order, OrderStatus, OrderType, Position, Side, TimeInForce
+from athena.ops import recovery
+from tests.journal import facts
 
 AT = datetime(2020, 3, 9, 14, 0, tzinfo=UTC)
 
@@ -78,6 +83,20 @@ def test_fills_are_missing_phantom_or_different():
     assert {one.subject: one.kind for one in found} == {
         "more": Kind.QUANTITY, "dear": Kind.PRICE, "new": Kind.MISSING_FILL, "ghost": Kind.PHANTOM,
     }  # fmt: skip
+
+
+def test_an_order_with_a_busted_trade_that_was_booked_back_agrees(tmp_path):
+    """The order's row stays as it was told; the shares that were booked back are not asked of the venue again."""
+    with Journal.open(tmp_path / "journal.sqlite3", actor="test") as journal:
+        journal.append("account.bound", facts.bound(), facts.VENUE_AT)
+        told = order("phone", OrderStatus.FILLED, "10", "5")
+        made = Fill("e1", "phone", "b1", "KO", Side.BUY, Decimal(10), Decimal(5), AT)
+        OrderBook(journal).take(told, made, "stream", AT)
+        back = replace(made, execution_id="b1/correction-1", client_order_id="", side=Side.SELL, quantity=Decimal(4))
+        journal.append("fill", fill_payload(back, "correction", None), AT)
+        left = replace(told, filled_quantity=Decimal(6))
+        looked = recovery.VenueFacts(None, AT - timedelta(hours=1), {"phone": left}, fills=(made,))
+        assert recovery.compare(journal, looked, {recovery.ORDERS}) == []
 
 
 def test_positions_and_cash_to_the_share_and_the_cent():

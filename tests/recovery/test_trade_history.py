@@ -1,12 +1,19 @@
 """Several sources as one table: agreement is quiet, contradiction is loud and never settled in silence."""
 
+import asyncio
+from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
+from athena.config import Settings
 from athena.core.trade_history import COLUMNS, Source, journal_trades, merge, read_file, write_file
 from athena.errors import SettingsError
 from athena.journal import Journal
+from athena.live.brokers.alpaca import AlpacaBroker
+from athena.model import Clock
+from athena.ops import data_trades
 from tests.journal import facts
 
 
@@ -38,6 +45,55 @@ def test_a_contradiction_is_shown_and_left_out_until_an_operator_prefers_a_sourc
     chosen = merge(sources, prefer="b")
     assert [t["price"] for t in chosen.trades] == ["66.6"]
     assert chosen.conflicts[0].chosen == "b"
+
+
+def test_times_cut_differently_are_one_time_and_a_minute_apart_is_a_contradiction():
+    """A venue's stream tells microseconds, its list milliseconds, a statement seconds."""
+    cut = [trade(at=f"2020-03-09T14:00:00.{rest}Z") for rest in ("977812", "977000", "000000")]
+    assert not merge([Source(name, [one]) for name, one in zip("abc", cut, strict=True)]).conflicts
+    late = trade(at="2020-03-09T14:01:00.977812Z")
+    assert merge([Source("a", [cut[0]]), Source("b", [late])]).conflicts[0].fields == ("at",)
+
+
+class Venue:
+    """A venue that has one execution, busted afterwards."""
+
+    async def get_clock(self):
+        at = datetime(2020, 3, 9, 20, tzinfo=UTC)
+        return Clock(at, True, at, at)
+
+    async def get_account(self):
+        return SimpleNamespace(account_number=self.number)
+
+    async def _get(self, what, path, query):
+        if query["date"] != "2020-03-09":
+            return []
+        told = {"order_id": "b1", "symbol": "AAPL", "side": "buy", "qty": "10", "price": "66.5", "cum_qty": "10"}
+        told |= {"id": "20200309100000000::u1", "transaction_time": "2020-03-09T14:00:00Z", "type": "fill"}
+        bust = told | {"id": "20200309110000000::u2", "type": "trade_bust", "cum_qty": "0", "previous_id": "u1"}
+        return [told, bust]
+
+    async def close(self):
+        pass
+
+
+def test_a_bust_is_no_second_trade_and_another_accounts_trades_are_not_downloaded(tmp_path, monkeypatch):
+    """The files hold executions of the journal's account, and say how many were taken back afterwards."""
+    settings, venue = Settings(home=tmp_path), Venue()
+    settings.folder.mkdir(parents=True)
+    with Journal.open(settings.journal_path, actor="test") as journal:
+        journal.append("account.bound", facts.bound(), facts.VENUE_AT)
+        venue.number = journal.one("SELECT account_number FROM account")["account_number"]
+    monkeypatch.setattr(AlpacaBroker, "get_instance", lambda settings: venue)
+
+    def download():
+        done, *_ = asyncio.run(data_trades._download(settings, tmp_path / "files", 1, "csv", print))
+        return done["2020-03-09"]
+
+    assert (download()["trades"], download()["amended"]) == (1, 1)
+    venue.number = "PA-ANOTHER"
+    with pytest.raises(SettingsError, match="PA-ANOTHER"):
+        download()
 
 
 def test_one_source_that_contradicts_itself_is_a_conflict_and_a_repetition_is_not():

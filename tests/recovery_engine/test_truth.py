@@ -188,8 +188,11 @@ def test_a_bust_that_a_later_fill_overtook_is_not_booked_twice(trading):
     bought(trading)
     resting(trading, "AAPL")
     filled(trading, 4)
-    held, trading.broker._listener = [], lambda event, told=trading.broker._listener: (
-        held.append(event) if getattr(event, "event", "") == "trade_bust" else told(event)
+    held, trading.broker._listener = (
+        [],
+        lambda event, told=trading.broker._listener: (
+            held.append(event) if getattr(event, "event", "") == "trade_bust" else told(event)
+        ),
     )
     amend(trading, "0", "0")
     trading.clock.advance(seconds=1)
