@@ -57,7 +57,7 @@ def _fills(book: Book, journal: Journal, today: str, opened: str) -> dict[str, D
         quantity, price, fee = Decimal(row["quantity"]), Decimal(row["price"]), Decimal(row["fee"])
         realised = book.take(symbol, quantity * sign, price, fee)
         applied[row["client_order_id"]] += quantity
-        if row["trading_date"] == today:
+        if row["trading_date"] == today and row["source"] != "correction":  # nobody's execution to judge
             mid = (Decimal(row["bid"]) + Decimal(row["ask"])) / 2 if row["bid"] and row["ask"] else None
             counted = realised if row["recorded_at"] > acknowledged else None
             book.judge(row["client_order_id"], sign, quantity, price, fee, counted, mid)

@@ -86,8 +86,8 @@ async def take_look(
     """Ask the venue everything once. Raises BrokerError when any part cannot be had in full.
 
     `answered_open` gives the client ids of our open orders when asked; those the venue does not list as open are asked
-    for one by one, so many in one look; the rest are `unasked`. Fills are asked last, so that none before the positions is missed. Cash flows are asked for since
-    `flows_after`: they are listed under the date they are of.
+    for one by one, so many in one look; the rest are `unasked`. Fills are asked last, so that none before the positions
+    is missed. Cash flows are asked for since `flows_after`: they are listed under the date they are of.
     """
     async with asyncio.timeout(LOOK_SECONDS_MAX):
         before, begun = dict(fills_seen()), to_text(datetime.now(UTC))

@@ -17,6 +17,8 @@ from athena.live.guard_checklist import _loss
 from athena.live.order_lane import OrderLane
 from athena.live.startup_report import last_run, verify_tail
 from athena.model import CashFlow, OrderIntent, OrderType, Purpose, Side, TimeInForce
+from athena.playbooks.books import slippage_analysis
+from athena.playbooks.books.system import connect
 from athena.simulator.orders import OrderRequest
 from tests.engine.session import Flaky, Trading
 from tests.support.broker import approve
@@ -204,6 +206,16 @@ def test_a_bust_that_a_later_fill_overtook_is_not_booked_twice(trading):
     trading.look()
     assert trading.look().ok
     assert trading.engine.held() == {"AAPL": Decimal(15)}
+
+
+def test_what_was_booked_back_leaves_the_costs_of_the_day_to_be_read(trading):
+    """A correction is no execution of any order: the analysis measures the others."""
+    bought(trading)
+    bought(trading, 5, "MSFT")
+    amend(trading, "0", "0")
+    trading.go(5)
+    found = slippage_analysis.assess(connect(str(trading.settings.journal_path), settings=trading.settings))
+    assert found.numbers["fills"] == 2
 
 
 def test_an_average_of_another_arithmetic_is_no_break_once_every_order_of_the_holding_agrees(trading):

@@ -34,11 +34,14 @@ def assess(system: System, symbol: str = "", days: int = 1, hours: float = 0.0) 
     """Costs of the latest trading days, or the last hours, of all symbols or one, held against the limits as set."""
     start, span = since(system, days, hours)
     fills = frames.fills(system.journal, start=start)
+    fills = fills[fills["source"] != "correction"]  # a booking back cost nobody anything
     fills = fills[fills["symbol"] == symbol.upper()] if symbol else fills
     orders = frames.orders(system.journal)
     given_up = pd.Series(True, orders.index) if start is None else orders["intended_venue_at"] >= start
     given_up &= ~orders["status"].isin(["refused", "not_sent"])
     given_up &= (orders["symbol"] == symbol.upper()) | (not symbol)
+    taken = len(fills)
+    fills = fills[fills["client_order_id"].isin(set(orders["client_order_id"]))]  # an outsider's may be untold yet
     orders = orders[given_up | orders["client_order_id"].isin(set(fills["client_order_id"]))]
     where = f"{symbol.upper()} in {span}" if symbol else span
     if fills.empty:
@@ -64,7 +67,7 @@ def assess(system: System, symbol: str = "", days: int = 1, hours: float = 0.0) 
     priced = by_mid(with_slippage(fills), ["symbol"])
     decided = [decisions.slippage(row.cost_bps, limits, symbol=str(row.symbol)) for row in priced.itertuples()]
     findings = [of_decision(f"What did {d.subject.split(':')[0]} cost?", d) for d in decided]
-    findings += [_worst(fills, float(high)), _measured(judged, len(fills))]
+    findings += [_worst(fills, float(high)), _measured(judged, taken)]
     fired = {d.row.key for d in decided}
     words = "Mean slippage from the mid just before each fill, by symbol; the fired rows come first."
     unsaid = Section(QUESTIONS["expected"], f"Not known. {why_not}")
@@ -88,7 +91,7 @@ def _metrics(system: System, fills: pd.DataFrame) -> Section:
 
 def _measured(judged: Assessment, fills: int) -> Finding:
     """Enough fills had a quote to be measured by."""
-    unmeasured = int(judged.numbers["unmeasured_fills"])
+    unmeasured = fills - int(judged.numbers["fills"] - judged.numbers["unmeasured_fills"])
     check, rule, seen = (
         "Could it be measured?",
         "a quote before 9 of 10 fills",
