@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from athena.errors import AthenaError
+from athena.errors import ApprovalNeeded, AthenaError
 from athena.live import approvals
 from athena.live.execution_guard import ExecutionGuard
 from athena.model import Mode, Scope
@@ -113,13 +113,32 @@ def test_a_second_operator_approves_in_his_own_room(engine, room, second, handle
     view.reason.value, view.typed.value = "fine", typed_phrase(view)
     view.go.click()
     said(view, "WAITS FOR APPROVAL")
-    wait_for(lambda: other.waiting.value, "the request in the other room")
+    wait_for(lambda: len(other.waiting.options) > 1, "the request in the other room")
+    other.approve.click()
+    said(other, "REFUSED", "no request is chosen")
+    other.waiting.index = 1
     assert "asked by tester" in other.waiting.label
     other.approve.click()
     said(other, "DONE")
     assert engine.flag.allows()
     row = handle.journal.one("SELECT cleared_by FROM halts WHERE id = ?", (halt.id,))
     assert row["cleared_by"] == "tester, approved by bob"
+
+
+def test_a_click_too_many_approves_nothing_that_was_not_chosen(room, second, handle):
+    """When the chosen request is gone another one waits, and none is chosen."""
+    handle.set_limit(approvals.SETTING, True)
+    for name in ("max_order_quantity", "max_open_orders"):
+        with pytest.raises(ApprovalNeeded):
+            handle.set_limit(name, handle.limits()[name] + 1, reason="busy")
+    other = second.open("Resume")
+    wait_for(lambda: len(other.waiting.options) == 3, "both requests")
+    other.waiting.index = 1
+    other.approve.click()
+    wait_for(lambda: len(other.waiting.options) == 2, "one request")
+    other.approve.click()
+    said(other, "REFUSED", "no request is chosen")
+    assert len([request for request in handle.requests() if request.pending]) == 1
 
 
 def change(room, name, value, reason="busy", target=""):

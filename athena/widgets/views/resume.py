@@ -62,8 +62,9 @@ class ResumeView:
         choices(self.where, [("everything", ""), *((place.replace(":", " "), place) for place in places)])
         put(self.lines, self._words(snapshot))
         pending = [request for request in snapshot.lists.requests if request.pending]
-        choices(self.waiting, [(f"{r.what}, asked by {r.requested_by} ({r.id})", r.id) for r in pending]
-                or [("nothing waits", "")])  # fmt: skip
+        # Never a request that nobody chose: when one is gone, a second click must not approve the next.
+        first = f"choose one of {len(pending)}" if pending else "nothing waits"
+        choices(self.waiting, [(first, ""), *((f"{r.what}, asked by {r.requested_by} ({r.id})", r.id) for r in pending)])
         self.approve.disabled = not pending
         self.go.disabled = self.plan is None
         self.halt_stages.disabled = self._stages is None or self._stages.state != "running"
@@ -139,7 +140,7 @@ class ResumeView:
     def _approve(self) -> None:
         request = self.waiting.value
         if not request:
-            raise AthenaError("nothing waits for approval.", "")
+            raise AthenaError("no request is chosen.", "Choose the one that you approve.")
 
         def work(job: Job) -> None:
             self.room.desk.approve(request, job.say)
