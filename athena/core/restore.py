@@ -123,11 +123,10 @@ def corrections(ours: Portfolio, positions: Iterable[Position], cash: Decimal) -
     found, moved = [], ZERO
     for symbol in sorted(mine.keys() | venue.keys()):
         own, other = (side[symbol].quantity if symbol in side else ZERO for side in (mine, venue))
-        flips = own * other < 0
-        for delta in (-own, other) if flips else (other - own,):
+        parts = ((-own, True), (other, False)) if own * other < 0 else ((other - own, own * (other - own) < 0),)
+        for delta, leaves in parts:
             if not delta:
                 continue
-            leaves = own * delta < 0 and (not flips or delta == -own)
             price = (mine if leaves else venue)[symbol].average_entry_price
             payload = {"symbol": symbol, "quantity": delta, "price": price}
             why = f"{symbol}: the journal has {own:f} shares, the venue {other:f}; {delta:+f} at {price:.4f}"

@@ -90,6 +90,15 @@ def test_late_fills_are_named_and_not_counted(tmp_path):
             as_of(journal, START - timedelta(days=1))
 
 
+@pytest.mark.parametrize("other", [5, 3, 8])
+def test_shares_that_change_sides_enter_at_the_venues_price(other):
+    """Five short that are so many long at the venue: what leaves costs what it cost us, what comes what it cost there."""
+    ours = Portfolio(Decimal(0), [Position("A", Decimal(-5), Decimal(40))])
+    made = corrections(ours, [Position("A", Decimal(other), Decimal(70))], Decimal(0))
+    shares = [(one.payload["quantity"], one.payload["price"]) for one in made if "symbol" in one.payload]
+    assert shares == [(5, 40), (other, 70)]
+
+
 SHARES = st.integers(-30, 30).map(Decimal)
 PRICE = st.integers(100, 9999).map(lambda cents: Decimal(cents) / 100)
 
