@@ -115,7 +115,7 @@ def _sizes(sized: Exposure, limits: Thresholds) -> list[Finding]:
          f"Reduce {sized.largest}: `athena close-position {sized.largest}`."),
     ]  # fmt: skip
     if limits.beta_fraction is not None:
-        beta = None if sized.beta_usd is None else abs(sized.beta_usd) / (sized.gross_usd / sized.gross_fraction or 1)
+        beta = sized.beta_usd if not sized.beta_usd else abs(sized.beta_usd) * sized.gross_fraction / sized.gross_usd
         rows.append(("Market exposure", beta, limits.beta_fraction, "Reduce or hedge the market exposure."))
     found = []
     for check, value, limit, action in rows:

@@ -108,6 +108,17 @@ def test_exposure_by_hand_and_an_unknown_beta_stays_unknown():
     assert (unknown.beta_usd, unknown.without_beta) == (None, ("B",))
 
 
+def test_with_a_limit_of_market_exposure_a_flat_book_is_flat():
+    """Nothing held is no division by nothing."""
+    index = pd.date_range("2020-01-01", periods=3, tz="UTC")
+    prices = pd.DataFrame({"A": [1.0, 2.0, 3.0]}, index)
+    found = positions.assess(
+        prices, kind="prices", held=pd.Series({"A": 0.0}), equity=1000.0, betas=pd.Series({"A": 1.0}),
+        thresholds=positions.Thresholds(beta_fraction=1.0),
+    )  # fmt: skip
+    assert (found.verdict, found.numbers) == (Verdict.OK, {"positions": 0})
+
+
 def test_beta_agrees_with_empyrical_and_needs_sixty_days():
     """The oracle's figure on real prices; with 59 common days there is none."""
     found = exposure.market_betas(R[["AAPL"]], R["JPM"])["AAPL"]

@@ -14,6 +14,8 @@ from athena.errors import JournalError
 from athena.journal import Journal
 from athena.journal.projections import TABLES
 from athena.model import Position
+from athena.ops.data_metrics import day_metrics
+from athena.playbooks import sources
 from tests.journal import facts
 
 START = datetime(2020, 3, 9, 14, 0, tzinfo=UTC)
@@ -92,11 +94,29 @@ def test_late_fills_are_named_and_not_counted(tmp_path):
 
 @pytest.mark.parametrize("other", [5, 3, 8])
 def test_shares_that_change_sides_enter_at_the_venues_price(other):
-    """Five short that are so many long at the venue: what leaves costs what it cost us, what comes what it cost there."""
+    """Short here, long at the venue: what leaves has the price it cost us, what comes the price it cost there."""
     ours = Portfolio(Decimal(0), [Position("A", Decimal(-5), Decimal(40))])
     made = corrections(ours, [Position("A", Decimal(other), Decimal(70))], Decimal(0))
     shares = [(one.payload["quantity"], one.payload["price"]) for one in made if "symbol" in one.payload]
     assert shares == [(5, 40), (other, 70)]
+
+
+def test_money_of_an_evening_or_a_weekend_is_no_profit_of_any_day(tmp_path):
+    """It is in the first reading after it came: Monday's, whatever day the calendar has."""
+    friday, monday = datetime(2020, 3, 6, 21, tzinfo=UTC), datetime(2020, 3, 9, 20, tzinfo=UTC)
+    names = ("equity", "cash", "realised_pnl", "unrealised_pnl")
+    with Journal.open(tmp_path / "journal.sqlite3", "engine") as journal:
+        amounts = dict.fromkeys(("cash", "equity"), Decimal(1000))
+        journal.append("account.bound", facts.bound(**amounts), friday - timedelta(hours=6))
+        journal.append("equity", dict.fromkeys(names, Decimal(1000)) | {"marks": {}}, friday)
+        for number, at in enumerate((friday + timedelta(minutes=30), friday + timedelta(days=1)), 1):
+            flow = {"id": f"f{number}", "kind": "CSD", "amount": Decimal(500), "at": at, "description": ""}
+            journal.append("cash_flow", flow, at)
+        journal.append("equity", dict.fromkeys(names, Decimal(2000)) | {"marks": {}}, monday)
+        assert [(day.trading_date, day.pnl) for day in day_metrics(journal)] == [("2020-03-06", 0), ("2020-03-09", 0)]
+        flows = sources._flows(journal, "2020-03-09")
+        assert set(map(str, flows["trading_date"])) == {"2020-03-09"}
+        assert sources._flows(journal, "2020-03-06").empty
 
 
 SHARES = st.integers(-30, 30).map(Decimal)

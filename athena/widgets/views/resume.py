@@ -63,8 +63,8 @@ class ResumeView:
         put(self.lines, self._words(snapshot))
         pending = [request for request in snapshot.lists.requests if request.pending]
         # Never a request that nobody chose: when one is gone, a second click must not approve the next.
-        first = f"choose one of {len(pending)}" if pending else "nothing waits"
-        choices(self.waiting, [(first, ""), *((f"{r.what}, asked by {r.requested_by} ({r.id})", r.id) for r in pending)])
+        first = (f"choose one of {len(pending)}" if pending else "nothing waits", "")
+        choices(self.waiting, [first, *((f"{r.what}, asked by {r.requested_by} ({r.id})", r.id) for r in pending)])
         self.approve.disabled = not pending
         self.go.disabled = self.plan is None
         self.halt_stages.disabled = self._stages is None or self._stages.state != "running"
