@@ -28,10 +28,13 @@ Task = tuple[Sequence[Alert], Callable[[], None]]
 
 
 class Telling:
-    """Chooses whom to tell of what, and tells it; each message is queued in the transaction that says so."""
+    """Chooses whom to tell of what, and tells it; each message is queued in the transaction that says so.
 
-    def __init__(self, settings: Settings, journal: Journal) -> None:
-        self._settings, self._journal = settings, journal
+    begun: when this process began to answer alerts; those that came before were not its to answer.
+    """
+
+    def __init__(self, settings: Settings, journal: Journal, begun: datetime) -> None:
+        self._settings, self._journal, self._begun = settings, journal, begun
         self._first_told: set[str] = set()
 
     def next(self, alerts: Sequence[Alert], taken: Collection[str], now: datetime) -> Task | None:
@@ -110,7 +113,7 @@ class Telling:
     def _late(self, alert: Alert, now: datetime) -> bool:
         return (
             alert.severity == "critical" and alert.firing and alert.state in _WAITING
-            and alert.received_at < now - FIRST_WORD_AFTER and alert.id not in self._first_told
+            and max(alert.received_at, self._begun) < now - FIRST_WORD_AFTER and alert.id not in self._first_told
         )  # fmt: skip
 
     def _first_word(self, late: Sequence[Alert]) -> None:

@@ -44,7 +44,7 @@ class AlertWorker:
         self._journal, self._workers, self._clock = journal, workers, clock
         self._acting = Acting(settings, journal)
         self._answers = Answers(settings, journal, run, workers)
-        self._telling = Telling(settings, journal)
+        self._telling = Telling(settings, journal, clock())
         self._stop, self._choosing = threading.Event(), threading.Lock()
         self._news = [threading.Event() for _ in range(LANES + 1)]  # one a thread: something is to be done
         self._taken: dict[str, float] = {}  # alerts that a lane is at -> when they may be told all the same

@@ -49,11 +49,11 @@ def alerts(settings: Settings, arguments: argparse.Namespace) -> int:
         told = [{**asdict(alert), "unknown": alert.unheard() is not None} for alert in found]
         print(json.dumps({"serving": running, "alerts": told}, default=str))
         return 0
-    _show(found[: arguments.last], running)
+    _show(found[: arguments.last], running, "no alert fires" if arguments.firing else "no alert has come in")
     return 0
 
 
-def _show(found: list[Alert], running: bool) -> None:
+def _show(found: list[Alert], running: bool, none: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
@@ -72,11 +72,11 @@ def _show(found: list[Alert], running: bool) -> None:
             if text:
                 console.print(Text(f"                {text}"))
     if not found:
-        console.print("no alert has come in")
+        console.print(none)
     if any(alert.unheard() for alert in found):
         console.print(
-            f"UNKNOWN: Alertmanager says every {REPEAT_INTERVAL.total_seconds() / 60:.0f} min what fires, and did not."
-            " next: look whether it runs, and what it shows: athena health-check, then athena status"
+            f"UNKNOWN: Alertmanager says every {REPEAT_INTERVAL.total_seconds() / 60:.0f} min what fires and is neither"
+            " silenced nor inhibited; of this it did not. next: look whether it runs and what it shows; athena status"
         )
     if not running:
         console.print("Alertmanager is not listened to. next: athena alerts serve, or make monitor")

@@ -128,7 +128,7 @@ def _webhook(journal: Journal) -> Component:
     if heard.details.get("problem"):
         return Component("alerts webhook", ATTENTION, heard.details["problem"], since, "athena alerts")
     if lost := [alert.name for alert in active_alerts(journal) if alert.unheard()]:
-        told = f"UNKNOWN whether it fires: {', '.join(lost)}; Alertmanager does not say any more"
+        told = f"UNKNOWN whether it fires: {', '.join(lost)}; Alertmanager repeats it no more"
         return Component("alerts webhook", ATTENTION, told, since, "make monitor, then athena alerts --firing")
     return Component("alerts webhook", OK, f"{heard.details.get('url')}, {left} unfinished", since)
 

@@ -92,7 +92,7 @@ def _running(settings: Settings) -> Settings:
             f"there is no live system at {settings.folder}.", "Start athena engine, or make demo ARGS=--keep."
         )
     if _beat(settings, "engine") is None:
-        _say(f"no engine of {settings.account_name} runs now: EngineDown will fire until one does")
+        _say(f"no engine of {settings.account_name} runs now: unless it stopped in good order, EngineDown fires")
     return settings
 
 

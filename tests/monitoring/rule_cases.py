@@ -82,7 +82,7 @@ CASES = {
     "EngineStopped": Case(
         {"athena_engine_stopped": "1x100", "athena_exchange_open": "1x100"}, "5m",
         {"athena_engine_stopped": "1x100", "athena_exchange_open": "0x100"},
-        "It stopped in good order and nobody started it again: positions are held, and nothing watches them.",
+        "It stopped in good order and did not start again: positions may be held, and nothing watches them.",
         early="4m55s", quiet_at=("5m", "8m"),
     ),
     "EngineHung": Case(
