@@ -207,11 +207,14 @@ class Book:
             self.last_session = trading_date(clock.at)
 
     def open_day(self, day: date, opening_equity: Decimal | None) -> None:
-        """The trading date and the equity it opened with; a new date begins the daily figures again."""
+        """The trading date and the equity it opened with; a new date begins the daily figures again.
+
+        Money that came before is in that equity, also where the date had begun at the night's first quote.
+        """
         if day != self.day:
             self._begin(day)
-        self.opening_equity = opening_equity
-        self.starting_equity = None if opening_equity is None else opening_equity + self.transfers
+        self.transfers = ZERO
+        self.opening_equity = self.starting_equity = opening_equity
 
     def _begin(self, day: date) -> None:
         self.day = day

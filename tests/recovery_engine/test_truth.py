@@ -328,6 +328,7 @@ def test_money_from_before_the_open_is_not_counted_against_the_day(trading, tmp_
     trading.go(10)
     opened = trading.journal.one("SELECT * FROM trading_days WHERE trading_date = '2020-03-10'")["opening_equity"]
     assert Decimal(opened) == 90_000
+    assert trading.guard.gate.book.starting_equity == 90_000
     assert _loss(trading.journal).holds
     assert _loss(trading.journal).seen.startswith("gained $0.00")
     trading.close()
