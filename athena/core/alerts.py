@@ -116,8 +116,8 @@ class Alert:
 
     def __repr__(self) -> str:
         drill = " (drill)" if self.drill else ""
-        ended = "" if self.resolved_at is None else f" until {self.resolved_at:%H:%M:%S}"
-        return f"<Alert {self.name}{drill} {self.severity} since {self.starts_at:%H:%M:%S}{ended}, {self.state}>"
+        since = f"{self.starts_at:%H:%M:%S}, {self.standing()}, {self.state}"
+        return f"<Alert {self.name}{drill} {self.severity} since {since}>"
 
 
 def active_alerts(journal: Journal) -> list[Alert]:
