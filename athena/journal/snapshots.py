@@ -167,8 +167,9 @@ def snapshot_if_due(journal: Journal, settings: Settings, now: datetime | None =
 
     Cheap when nothing is due: it lists a folder. Raises JournalError.
     """
-    newest = next(iter(list_snapshots(settings.backup_folder / FOLDER)), None)
     now = now or datetime.now(UTC)
+    found = list_snapshots(settings.backup_folder / FOLDER)
+    newest = next((one for one in found if one.taken_at <= now), None)  # later ones are of a clock that was set back
     if newest is not None and now - newest.taken_at < timedelta(minutes=settings.snapshot_minutes):
         return None
     sequence, _ = journal.head()

@@ -159,6 +159,9 @@ def test_one_is_due_after_its_time_and_only_when_something_happened(settings, jo
     assert snapshots.snapshot_if_due(journal, settings, later) is None
     journal.append("note", {"text": "something"})
     assert snapshots.snapshot_if_due(journal, settings, later).sequence == 51
+    journal.append("note", {"text": "more"})
+    earlier = datetime.now(UTC) - timedelta(hours=3)  # the clock was set back: none for three hours would be a gap
+    assert snapshots.snapshot_if_due(journal, settings, earlier).sequence == 52
 
 
 def test_a_journal_with_a_broken_chain_gives_no_snapshot(settings, journal):
