@@ -6,6 +6,7 @@ nursery holds about 215 MB, each run under way about 90 MB beside it.
 
 from __future__ import annotations
 
+import math
 import time
 
 from athena.config import Settings
@@ -38,6 +39,8 @@ class WarmWorkers:
         if not lives:
             self._nursery = fresh
         if (first := fresh.start()) is None:
+            if lives:
+                fresh.close()
             return False
         first.end()
         self._nursery, self._since = fresh, time.monotonic()
@@ -48,7 +51,9 @@ class WarmWorkers:
     def take(self) -> Worker:
         """A worker for one run, which ends it after RUN_SECONDS_MAX."""
         worker = self._nursery.start() if self._nursery is not None else None
-        worker = worker or reserve(self._settings, self._settings.reports)
+        if worker is None:
+            self._since = -math.inf  # it died or hangs: a new one is needed
+            worker = reserve(self._settings, self._settings.reports)
         worker.limit_seconds = RUN_SECONDS_MAX
         return worker
 

@@ -25,7 +25,8 @@ from typing import IO, Any
 from athena.playbooks.workers import Worker
 
 AVAILABLE = sys.platform == "linux"
-BIRTH_SECONDS = 30.0  # until a worker says its first word, the nursery's own imports included
+IMPORT_SECONDS = 60.0  # until its first worker says that it lives, the nursery's own imports included
+BIRTH_SECONDS = 3.0  # until each later one does
 _PRELOADED = (
     "papermill.execute", "nbconvert", "pandas", "plotly.graph_objects", "plotly.io", "ipykernel.kernelapp",
     "ipykernel.ipkernel", "scipy.optimize", "scipy.cluster.hierarchy", "scipy.stats",
@@ -42,7 +43,7 @@ class Nursery:
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
+        self._environment, self._ready = environment, False
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -70,7 +71,8 @@ class Nursery:
             os.close(order)
             os.close(said)
         worker = Worker(process, stderr, self._environment)
-        if process.born():
+        if process.born(BIRTH_SECONDS if self._ready else IMPORT_SECONDS):
+            self._ready = True
             return worker
         worker.end()
         return None
@@ -102,9 +104,9 @@ class Forked:
         self._ended, self._reading = threading.Event(), threading.Lock()
         self.stdout = self._lines()
 
-    def born(self) -> bool:
+    def born(self, seconds: float) -> bool:
         """Wait for its first word, its process id; False where there is none to come, or not in time."""
-        ready, _, _ = select.select([self._said], [], [], BIRTH_SECONDS)
+        ready, _, _ = select.select([self._said], [], [], seconds)
         line = self._said.readline() if ready else b""
         if line.startswith(b'{"pid"'):
             self.pid = json.loads(line)["pid"]

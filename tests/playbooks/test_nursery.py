@@ -64,7 +64,7 @@ def test_a_nursery_that_dies_harms_no_run(tmp_path, monkeypatch):
 
 def test_a_nursery_that_hangs_keeps_nobody_waiting(monkeypatch):
     """Stopped, it is asked for a worker: there is none after the limit, so that its runner starts one itself."""
-    monkeypatch.setattr(nursery, "BIRTH_SECONDS", 0.3)
+    monkeypatch.setattr(nursery, "IMPORT_SECONDS", 0.3)
     with nursery.Nursery(dict(os.environ)) as hung:
         os.kill(hung._process.pid, signal.SIGSTOP)
         assert hung.start() is None
