@@ -31,6 +31,7 @@ def certificate(tmp_path_factory):
     return make
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")  # it is on loopback
 @pytest.mark.parametrize("security", ["tls", "starttls"])
 def test_a_mail_is_taken_over_tls_by_a_server_whose_certificate_holds_and_by_no_other(
     settings, journal, monkeypatch, certificate, security
