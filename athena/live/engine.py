@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -49,7 +50,7 @@ from athena.live.events import (
 from athena.live.execution_guard import ExecutionGuard
 from athena.live.kept_quotes import QuoteKeeper
 from athena.live.market_data import MarketData
-from athena.live.order_book import News, OrderBook, Tracked
+from athena.live.order_book import News, OrderBook, Tracked, in_shares
 from athena.live.order_news import take_answer, take_cancel_answer, take_resolved, take_update
 from athena.live.reconciler import Reconciler
 from athena.live.strategies.base import Strategy
@@ -188,7 +189,8 @@ class Engine:
             self.guard.on_fill(fill, nbbo.bid if nbbo else None, nbbo.ask if nbbo else None)
             self.kept_quotes.on_fill(fill, self.clock.now(), self.session.close, getattr(self.clock, "speed", 1.0))
         if news.order is not None:
-            self.guard.on_order(self.book.order(news.order.client_order_id))
+            told = replace(self.book.order(news.order.client_order_id), notional=news.order.notional)
+            self.guard.on_order(in_shares(told, self.market.mark(told.symbol)))
             self.kept_quotes.on_order(news.order, self.clock.now())
             self._cancel_if_wanted(news.order.client_order_id)
         if fill is not None:

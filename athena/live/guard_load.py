@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from athena.live.guard_acting import DRAWDOWN_HALT, DRAWDOWN_REDUCE, LOSSES
 from athena.live.guard_book import Book, OpenOrder
 from athena.live.verdict import Code
+from athena.lot import EXTERNAL
 from athena.model import ZERO, CashFlow, OrderIntent, OrderStatus, OrderType, Side
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ def _orders(book: Book, journal: Journal, today: str, applied: dict[str, Decimal
         if status is OrderStatus.FILLED:
             book.completed(book.of(row["symbol"]), row["strategy"], Side(row["side"]), Decimal(row["quantity"] or 0))
         if row["purpose"] == "exit" or not row["intended_venue_at"] or since is None:
+            continue
+        if row["strategy"] == EXTERNAL:  # not let through by this guard; one for dollars names no shares
             continue
         at = datetime.fromisoformat(row["intended_venue_at"])
         if at > since:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from typing import TYPE_CHECKING, Any
 
 from athena.journal.codec import from_text
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from athena.journal.journal import Journal
 
 EXTERNAL = "external"
+_SHARE = Decimal("0.000000001")
 _FINAL = tuple(status.value for status in OrderStatus if status.is_final)
 _OURS = (OrderStatus.INTENDED.value, OrderStatus.UNKNOWN.value)  # the venue has not spoken yet
 _OPEN = f"status NOT IN ({', '.join('?' * len(_FINAL))})"
@@ -269,6 +270,17 @@ def fill_payload(fill: Fill, source: str, nbbo: Quote | None) -> dict[str, Any]:
     )  # fmt: skip
     quoted = {"bid": nbbo.bid if nbbo else None, "ask": nbbo.ask if nbbo else None}
     return {name: getattr(fill, name) for name in names} | quoted | {"source": source}
+
+
+def in_shares(order: Order, mark: Decimal | None) -> Order:
+    """An order for dollars, from outside, with the shares these buy at its limit or the last price, if that is known.
+
+    For the exposure it counts in; the journal keeps that the venue named no shares.
+    """
+    price = order.limit_price or mark
+    if order.quantity is not None or order.notional is None or not price:
+        return order
+    return replace(order, quantity=(order.notional / price).quantize(_SHARE, ROUND_UP))
 
 
 def order_from_row(row: Any) -> Order:

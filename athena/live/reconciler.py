@@ -21,7 +21,7 @@ from athena.live import reconciliation as compare
 from athena.live.amending import amend
 from athena.live.cash_flows import new_flows
 from athena.live.events import Reconcile, ReconciliationDone, Resolve
-from athena.live.order_book import EXTERNAL
+from athena.live.order_book import EXTERNAL, in_shares
 from athena.live.order_news import take_execution
 from athena.live.reconciliation import (
     ACCOUNT,
@@ -157,6 +157,8 @@ class Reconciler:
             if (item := self._unfollowed(order)) is not None:
                 repaired.append(item)
             engine.follow_up(engine.book.take(order, None, "reconciliation", order.updated_at or now))
+            if order.quantity is None:  # for dollars: what these buy moves with the price, and no row keeps it
+                engine.guard.on_order(in_shares(order, engine.market.mark(order.symbol)))
         fills = 0
         speed = getattr(engine.clock, "speed", 1.0)
         for fill in look.fills:

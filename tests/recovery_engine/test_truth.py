@@ -415,6 +415,32 @@ def test_an_order_of_ours_the_journal_never_had_is_followed_as_an_orphan(trading
     assert "phone" in trading.look().checked["external"]
 
 
+def test_an_outsiders_order_for_dollars_counts_in_the_exposure_also_after_a_restart(trading, tmp_path):
+    """A phone orders for 1,000 dollars in the evening and names no shares: what these buy counts until it is over."""
+    trading.go(5)
+    trading.clock.set(datetime(2020, 3, 9, 21, 0, tzinfo=UTC))
+    trading.go(5)
+    trading.broker.account.submit(OrderRequest("AAPL", Side.BUY, OrderType.MARKET, TimeInForce.DAY,
+                                               notional=Decimal(1000), client_order_id="phone"))  # fmt: skip
+    trading.go(5)
+
+    def counted(session):
+        return session.guard.gate.book.of("AAPL").buys * session.engine.market.mark("AAPL")
+
+    assert abs(counted(trading) - 1000) < 1
+    trading.close()
+    again = Trading(tmp_path, before=trading)
+    try:
+        again.go(5)
+        again.look()
+        assert abs(counted(again) - 1000) < 1
+        again.broker.account.cancel_all()
+        again.go(5)
+        assert again.guard.gate.book.of("AAPL").buys == 0
+    finally:
+        again.close()
+
+
 def test_an_outsiders_order_known_by_its_fill_alone_is_asked_for_until_it_is_told(trading, tmp_path):
     """The answer is lost with a crash: the next start asks again, and the order is in the books as external."""
     trading.go(5)
