@@ -98,7 +98,7 @@ def compare_with_broker(settings: Settings) -> Callable[[TradingDays, date], Cal
             ours = (f"{found.opens:%H:%M}", f"{found.closes:%H:%M}") if found else None
             if ours != theirs.get(day):
                 differs_today |= ahead == 0
-                differences.append(f"{day}: exchange calendar {_hours(ours)}, broker {_hours(theirs.get(day))}")
+                differences.append(f"{day}: our calendar {_hours(ours)}, broker {_hours(theirs.get(day))}")
         return Calendar(not differences, "; ".join(differences), differs_today)
 
     return check

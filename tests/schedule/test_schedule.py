@@ -263,7 +263,7 @@ def test_a_defect_in_one_procedure_ends_no_schedule(desk):
 def test_calendars_that_disagree_about_today_hold_its_runs(desk):
     """Fail closed: nothing runs and it is told once; when they agree again, what still makes sense is run."""
     desk.now = at("2026-11-25 08:00")
-    desk.calendar = Calendar(False, "2026-11-25: exchange calendar 09:30 to 16:00, broker closed", today=True)
+    desk.calendar = Calendar(False, "2026-11-25: our calendar 09:30 to 16:00, broker closed", today=True)
     scheduler = desk.scheduler()
     assert [one.status for one in scheduler.tick()] == ["held"]
     assert scheduler.tick() == []
@@ -295,7 +295,7 @@ def test_a_calendar_file_broken_overnight_holds_the_day_and_is_told(desk):
 def test_a_coming_disagreement_is_told_and_holds_nothing_today(desk):
     """A difference about another day, or a broker that does not answer, is said; today's runs are made."""
     desk.now = at("2026-11-25 08:00")
-    desk.calendar = Calendar(False, "2026-11-27: exchange calendar 09:30 to 13:00, broker 09:30 to 16:00")
+    desk.calendar = Calendar(False, "2026-11-27: our calendar 09:30 to 13:00, broker 09:30 to 16:00")
     desk.scheduler().tick()
     assert desk.ran == ["pre_market 2026-11-25"]
     assert len(desk.messages()) == 1
@@ -335,7 +335,7 @@ def test_an_edit_that_the_broker_denies_holds_what_is_left_of_the_day(desk):
     scheduler = desk.scheduler()
     desk.walk(scheduler, "2026-11-25 09:00", minutes=30)
     (desk.settings.home / "calendar.toml").write_text('[early_close]\n2026-11-25 = "13:00"\n')
-    desk.calendar = Calendar(False, "2026-11-25: exchange calendar 09:30 to 13:00, broker 09:30 to 16:00", today=True)
+    desk.calendar = Calendar(False, "2026-11-25: our calendar 09:30 to 13:00, broker 09:30 to 16:00", today=True)
     desk.now = at("2026-11-25 09:30")
     assert [one.status for one in scheduler.tick()] == ["held"]
     assert desk.ran == ["pre_market 2026-11-25"]
@@ -415,7 +415,7 @@ def test_the_broker_and_its_time_are_asked(tmp_path):
         assert check(TradingDays(), today) == AGREED
         found = check(TradingDays(closed={today: "made up"}), today)
         assert (found.agrees, found.today) == (False, True)
-        assert found.detail == "2020-03-09: exchange calendar closed, broker 09:30 to 16:00"
+        assert found.detail == "2020-03-09: our calendar closed, broker 09:30 to 16:00"
         assert abs(clock(settings)() - simulator.clock.now()) < timedelta(minutes=1)
     assert check(TradingDays(), today).agrees is None
     with pytest.raises(BrokerError):
