@@ -84,6 +84,11 @@ class Alert:
         return self.resolved_at is None
 
     @property
+    def asks(self) -> bool:
+        """Whether its rule asks for an action that is still to be taken."""
+        return bool(self.action) and not self.acted and self.firing
+
+    @property
     def was_told(self) -> bool:
         """Whether its page is there and was told or held; what is left of it is how it stands now."""
         return self.state in (AlertState.HELD, AlertState.NOTIFIED)

@@ -30,14 +30,14 @@ class Acting:
 
     def due(self, alert: Alert) -> bool:
         """Whether what its rule asks for is still to be done, and was not tried yet."""
-        return _asks(alert) and alert.id not in self._failed
+        return alert.asks and alert.id not in self._failed
 
     def step(self) -> bool:
         """Halt what one alert's rule says; False when none asks now. Raises JournalError."""
         with self._lock:
             for alert in unfinished_alerts(self._journal):
                 failed, again = self._failed.get(alert.id, (0, 0.0))
-                if not _asks(alert) or self._clock() < again:
+                if not alert.asks or self._clock() < again:
                     continue
                 try:
                     outcome = act(self._settings, alert)
@@ -76,7 +76,3 @@ def act(settings: Settings, alert: Alert) -> str:
 def target(alert: Alert) -> str:
     """What its rule halts, in words."""
     return symbol_of(alert.labels) if alert.action == "halt_symbol" else "all trading"
-
-
-def _asks(alert: Alert) -> bool:
-    return bool(alert.action) and not alert.acted and alert.firing

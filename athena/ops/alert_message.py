@@ -11,7 +11,13 @@ from athena.core.alerts import Alert
 from athena.ops.alert_rules import folder
 
 NAMED_MAX = 20
-_ABOUT = ("rule", "failed", "service", "channel")  # what tells alerts of one name apart, where it is no symbol
+_ABOUT = (
+    "rule",
+    "failed",
+    "service",
+    "channel",
+    "origin",
+)  # what tells alerts of one name apart, where it is no symbol
 
 
 def names(group: Sequence[Alert]) -> str:
@@ -37,7 +43,7 @@ def found(group: Sequence[Alert], settings: Settings, before: Sequence[Alert] = 
         lines += [text for text in (alert.annotations.get("description", ""),) if text]
         lines += _again(alert, before)
         lines += [f"Action: {alert.acted}"] if alert.acted else []
-        lines += ["Action: it is NOT halted yet; that is tried again."] if _still_asks(alert) else []
+        lines += ["Action: it is NOT halted yet; that is tried again."] if alert.asks else []
         lines += [f"Not reported any more since {alert.resolved_at:%H:%M:%S} UTC."] if alert.resolved_at else []
         lines += [f"Whether it still fires: {alert.standing()}."] if alert.unheard() else []
         lines += [f"Refused: {alert.problem}"] if alert.problem else []
@@ -120,10 +126,6 @@ def _again(alert: Alert, before: Sequence[Alert]) -> list[str]:
 
 def _times(number: int) -> str:
     return "once" if number == 1 else f"{number} times"
-
-
-def _still_asks(alert: Alert) -> bool:
-    return bool(alert.action) and not alert.acted and alert.firing
 
 
 def runbook(alert: Alert, settings: Settings) -> str:
