@@ -22,6 +22,7 @@ from athena.live.amending import amend
 from athena.live.cash_flows import new_flows
 from athena.live.events import Reconcile, ReconciliationDone, Resolve
 from athena.live.order_book import EXTERNAL, in_shares
+from athena.live.order_lane import NOT_FOUND_SECONDS
 from athena.live.order_news import take_execution
 from athena.live.reconciliation import (
     ACCOUNT,
@@ -130,10 +131,12 @@ class Reconciler:
         breaks, gone = [], []
         for item in found:
             persists = counts[key_of(item)] >= PERSISTS
-            if persists and item.kind == Kind.PHANTOM and item.symbol not in doubtful:
-                gone.append(self._forget(item))
-            else:
+            if not (persists and item.kind == Kind.PHANTOM and item.symbol not in doubtful):
                 breaks.append(self._act(item) if persists else item)
+            elif self._young(item):
+                breaks.append(item)
+            else:
+                gone.append(self._forget(item))
         unasked = {tracked.symbol for name in look.unasked if (tracked := engine.book.get(name)) is not None}
         clean = not breaks and not moving and not unasked
         self._lift({item.symbol for item in breaks if item.symbol} | unasked, found, moving, clean=clean)
@@ -202,6 +205,11 @@ class Reconciler:
             engine.portfolio.apply_cash_flow(flow)
             engine.guard.on_cash_flow(flow)
         return len(flows)
+
+    def _young(self, item: Break) -> bool:
+        """True for an order of the last seconds: a venue that took it may not find it yet, look after look."""
+        tracked = self._engine.book.get(item.difference)
+        return tracked is not None and time.monotonic() - tracked.known_at < NOT_FOUND_SECONDS
 
     def _forget(self, item: Break) -> Break:
         """An order the venue, asked by its id in look after look, does not have, while the shares agree: it is gone."""
