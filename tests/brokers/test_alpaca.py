@@ -136,7 +136,7 @@ def test_the_account_the_clock_and_the_market_can_be_read(simulator):
         minutes = await broker.get_bars(["AAPL"], clock.at - timedelta(minutes=10), clock.at, timedelta(minutes=1))
         assert len(minutes["AAPL"]) in {9, 10}
 
-    drive(simulator, scenario)
+    drive(simulator, scenario, read_timeout_seconds=10.0)  # days are made when they are asked for
 
 
 def test_quotes_and_trades_stream(simulator):

@@ -237,7 +237,7 @@ def test_the_playbooks_snippet_reads_the_live_engine_and_the_journal_of_a_dead_o
     assert "filled" in str(summary)
     assert "<table" in summary._repr_html_()
     page = url.replace("/metrics", "/-/ready")
-    assert get(page) == (200, "ready\n")
+    wait_for(lambda: get(page) == (200, "ready\n"), "a reconciliation that counts while orders move")
     assert {c.name: c.verdict for c in look(live.settings)}["metrics"] == "OK"
     live.stop_simulator()
     wait_for(lambda: get(page)[0] == 503 and "streams are" in get(page)[1], "the cut to show")

@@ -377,18 +377,15 @@ def test_the_portfolio_of_an_earlier_time_is_shown_beside_the_present(paths):
 @pytest.fixture(scope="module")
 def venue(tmp_path_factory):
     """A busy journal whose account is the simulator's, and a handle to that simulator, at the close of the busy day."""
-    import os
-
     from tests.support.simulator import running_simulator
 
     start = datetime(2020, 3, 9, 20, 0, tzinfo=UTC)
     with running_simulator(start=start, manual=True, symbols=("AAPL", "JPM", "MSFT", "XOM")) as simulator:
         path = busy(place(tmp_path_factory.mktemp("venue")))
-        os.environ["ATHENA_SIMULATOR_URL"] = simulator.url
-        try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ATHENA_SIMULATOR_URL", simulator.url)
+            patch.setenv("ATHENA_READ_TIMEOUT_SECONDS", "60")  # days are made when they are asked for
             yield path
-        finally:
-            del os.environ["ATHENA_SIMULATOR_URL"]
 
 
 def test_with_a_venue_the_positions_are_correlated_on_its_prices(venue):

@@ -172,7 +172,7 @@ def test_a_symbol_the_venue_halts_rests_while_the_others_trade(case):
     """Nothing executes in it from then on, the other symbols go on, and the books agree once it trades again."""
     case.lift()
     case.start()
-    case.lay("symbol_halt", symbol="JPM", lasts_seconds=6)
+    case.lay("symbol_halt", symbol="JPM", lasts_seconds=60)  # `agree` lifts it
     since = datetime.fromisoformat(case.ask("/v2/clock")["timestamp"])
 
     def fills(mine):
