@@ -73,7 +73,6 @@ def test_without_a_mail_server_the_next_step_is_said(tmp_path):
     assert "Nothing was sent" in failure.value.hint
 
 
-@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")  # it is on loopback
 def test_a_mail_server_with_a_password_gets_it_from_the_environment(settings, monkeypatch):
     """The password is used, a wrong one is said, and neither is in the settings or the message."""
     with MailBox(user="athena", password=CANARY) as guarded:
