@@ -42,22 +42,23 @@ class Answers:
         if first.run and (made := self._made(first.run, first)) is not None:
             self._paged(group, first.run, made)
             return
+        if first.attempts >= ATTEMPTS_MAX:
+            why = f"{first.playbook} was begun {first.attempts} times and never came to an end; it is not begun again."
+            self._paged(group, first.run, None, why, "athena status")
+            return
         run, late = secrets.token_hex(6), all(_came_too_late(alert) for alert in group)
+        self._journal.append("alert.running", {"ids": [alert.id for alert in group], "run": run})
         if late or not first.playbook:
             why = "It was over before it could be looked at." if late else f"No playbook was run: {first.problem}."
             self._paged(group, run, None, why)
-        elif first.attempts >= ATTEMPTS_MAX:
-            why = f"{first.playbook} was begun {first.attempts} times and never came to an end; it is not begun again."
-            self._paged(group, run, None, why, "athena status")
-        else:
-            self._journal.append("alert.running", {"ids": [alert.id for alert in group], "run": run})
-            try:
-                self._run(group, run, paged)
-            except JournalError:
-                raise
-            except AthenaError as error:
-                log.error("%s: %s", first.playbook, error)
-                self._paged(group, run, None, error.message, error.hint)
+            return
+        try:
+            self._run(group, run, paged)
+        except JournalError:
+            raise
+        except AthenaError as error:
+            log.error("%s: %s", first.playbook, error)
+            self._paged(group, run, None, error.message, error.hint)
 
     def _run(self, group: Sequence[Alert], run: str, paged: Callable[[], bool]) -> None:
         """Run it; its page is journaled at once, and the mail's pictures are drawn then, unless another alert waits."""

@@ -370,6 +370,19 @@ def test_what_an_alert_may_not_ask_for_is_not_done_and_people_are_told_all_the_s
     assert "\x1b" not in text
 
 
+def test_alerts_without_a_run_are_told_each(live):
+    """No playbook, or over before it was looked at: each has a message of its own, however many there were before."""
+    made, journal = live
+    for name in ("One", "Two"):
+        persist(journal, read(body(alert(name))))
+        work(live, Runs(made))
+        persist(journal, read(body(alert(f"{name}Over", "resolved", playbook="guard_review"))))
+        work(live, Runs(made))
+    told = [title for _, title, _ in messages(journal)]
+    assert told == [f"UNKNOWN: {name}" for name in ("One", "OneOver", "Two", "TwoOver")]
+    assert unfinished_alerts(journal) == []
+
+
 def test_a_page_is_found_from_any_folder(live, monkeypatch):
     """A relative folder of reports is of whoever ran it; the journal has the whole path."""
     made, journal = live
