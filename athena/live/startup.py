@@ -10,7 +10,7 @@ from logging.handlers import RotatingFileHandler
 from typing import TYPE_CHECKING
 
 from athena.config import Settings
-from athena.errors import SettingsError
+from athena.errors import BrokerUnavailable, SettingsError
 from athena.live.brokers.base import Broker
 from athena.live.cash_flows import LISTED_LATE
 from athena.live.execution_guard import ExecutionGuard
@@ -47,6 +47,9 @@ async def bind_account(journal: Journal, venue: str, broker: Broker, venue_at: d
     """
     flows = await broker.get_cash_flows(venue_at - LISTED_LATE)
     positions = await broker.get_positions()
+    for rows, what in ((flows, "cash flows"), (positions, "positions")):
+        if rows.unreadable:  # books that begin with a hole never agree
+            raise BrokerUnavailable(f"{len(rows.unreadable)} {what} cannot be read: {rows.unreadable[0].reason}.")
     account = await broker.get_account()
     openings = [{"symbol": p.symbol, "quantity": p.quantity, "price": p.average_entry_price} for p in positions]
     payload = {

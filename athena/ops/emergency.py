@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from athena.config import Settings
 from athena.errors import AthenaError, GuardError
@@ -21,6 +21,7 @@ from athena.live.execution_guard import ExecutionGuard
 
 if TYPE_CHECKING:
     from athena.live.brokers.alpaca_rest import AlpacaRest
+    from athena.live.brokers.base import Rows
 
 CONFIRM_SECONDS = 20.0
 
@@ -98,12 +99,14 @@ async def _step(name: str, act: Callable[[], Awaitable[tuple[bool, str]]], tell:
 
 async def _list_orders(broker: AlpacaRest) -> tuple[bool, str]:
     orders = await broker.get_orders("open")
-    return True, "; ".join(f"{o.side} {o.remaining:g} {o.symbol}" for o in orders) or "no open order"
+    told = "; ".join(f"{o.side} {o.remaining:g} {o.symbol}" for o in orders) or "no open order"
+    return not orders.unreadable, told + _unread(orders)
 
 
 async def _list_positions(broker: AlpacaRest) -> tuple[bool, str]:
     positions = await broker.get_positions()
-    return True, "; ".join(f"{p.quantity:+g} {p.symbol}" for p in positions) or "no position"
+    told = "; ".join(f"{p.quantity:+g} {p.symbol}" for p in positions) or "no position"
+    return not positions.unreadable, told + _unread(positions)
 
 
 async def _suspended(broker: AlpacaRest) -> tuple[bool, str]:
@@ -115,9 +118,10 @@ async def _cancel_all(broker: AlpacaRest) -> tuple[bool, str]:
     """Ask for all cancels, again for stragglers, until the venue lists no open order."""
     asked = len(await broker.cancel_all())
     deadline = time.monotonic() + CONFIRM_SECONDS
-    while left := await broker.get_orders("open"):
+    while (left := await broker.get_orders("open")) or left.unreadable:  # what cannot be read is there all the same
         if time.monotonic() > deadline:
-            return False, f"{len(left)} orders still open: " + ", ".join(o.broker_order_id for o in left[:5])
+            still = ", ".join(o.broker_order_id for o in left[:5])
+            return False, f"{len(left)} orders still open: {still}{_unread(left)}"
         await asyncio.sleep(0.1)
         await broker.cancel_all()
     return True, f"{asked} cancels asked, the venue lists no open order"
@@ -128,15 +132,23 @@ async def _flatten(broker: AlpacaRest) -> tuple[bool, str]:
     symbols = sorted(position.symbol for position in await broker.get_positions())
     asked: dict[str, str] = {}
     deadline = time.monotonic() + CONFIRM_SECONDS
-    while left := await broker.get_positions():
+    while (left := await broker.get_positions()) or left.unreadable:
         for position in left:
             if position.symbol not in asked:
                 asked[position.symbol] = await broker.close_position(position.symbol)
         if time.monotonic() > deadline:
             why = "; ".join(f"{p.quantity:+g} {p.symbol} ({asked[p.symbol]})" for p in left[:5])
-            return False, f"still held: {why}"
+            return False, f"still held: {why}{_unread(left)}"
         await asyncio.sleep(0.2)
     return True, f"closed {', '.join(symbols) or 'nothing'}; the venue lists no position"
+
+
+def _unread(rows: Rows[Any]) -> str:
+    """What of the venue's list could not be read, in words; "" when all of it could."""
+    if not rows.unreadable:
+        return ""
+    first = rows.unreadable[0]
+    return f"; {len(rows.unreadable)} MORE CANNOT BE READ, first: {first.reason}: {first.raw[:120]}"
 
 
 async def _suspend(broker: AlpacaRest) -> tuple[bool, str]:
