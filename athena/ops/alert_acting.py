@@ -33,7 +33,8 @@ class Acting:
         return alert.asks and alert.id not in self._failed
 
     def step(self) -> bool:
-        """Halt what one alert's rule says; False when none asks now. Raises JournalError."""
+        """Halt what alerts' rules say; False when none asks now. Raises JournalError."""
+        done = False
         with self._lock:
             for alert in unfinished_alerts(self._journal):
                 failed, again = self._failed.get(alert.id, (0, 0.0))
@@ -53,8 +54,8 @@ class Acting:
                     notify(self._settings, **message, dedup_key=f"alert {alert.id} not halted", journal=self._journal)
                 self._journal.append("alert.acted", {"id": alert.id, "outcome": outcome})
                 self._failed.pop(alert.id, None)
-                return True
-        return False
+                done = True
+        return done
 
 
 def act(settings: Settings, alert: Alert) -> str:

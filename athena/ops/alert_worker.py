@@ -81,7 +81,7 @@ class AlertWorker:
         return self.attend() or self.answer()
 
     def attend(self) -> bool:
-        """What takes no time: halt what one alert's rule says, or tell people of some; False when there is none."""
+        """What takes no time: halt what alerts' rules say, or tell people of some; False when there is none."""
         if self._acting.step():
             return True
         with self._choosing:
