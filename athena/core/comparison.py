@@ -17,11 +17,15 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from athena.journal.journal import Journal
 from athena.model import ZERO, Fill, Order, OrderStatus, Position
 
 OURS = "athena-"  # every client order id of Athena's begins so
 CASH_TOLERANCE = Decimal("0.01")
 PRICE_TOLERANCE = Decimal("0.01")
+_AMENDED = (
+    "SELECT * FROM fills WHERE broker_order_id IN (SELECT broker_order_id FROM fills WHERE source = 'correction')"
+)
 
 
 class Kind(StrEnum):
@@ -53,6 +57,22 @@ class Finding:
     def key(self) -> tuple[str, str, str, str]:
         """Equal in two looks when nothing about it moved."""
         return self.kind, self.subject, self.ours, self.theirs
+
+
+def order_rows(journal: Journal) -> dict[str, Any]:
+    """Orders by client id; of one with a busted or corrected trade, what the bookings of it add up to."""
+    rows = {row["client_order_id"]: dict(row) for row in journal.query("SELECT * FROM orders")}
+    by_broker = {row["broker_order_id"]: row for row in rows.values()}
+    sums: dict[str, tuple[Decimal, Decimal]] = {}
+    for fill in journal.query(_AMENDED):
+        row = by_broker.get(fill["broker_order_id"])
+        if row is not None:
+            shares = Decimal(fill["quantity"]) * (1 if fill["side"] == row["side"] else -1)
+            held, dollars = sums.get(row["client_order_id"], (ZERO, ZERO))
+            sums[row["client_order_id"]] = held + shares, dollars + shares * Decimal(fill["price"])
+    for name, (held, dollars) in sums.items():
+        rows[name] |= {"filled_quantity": held, "average_fill_price": dollars / held if held else None}
+    return rows
 
 
 def compare_orders(ours: Mapping[str, Any], theirs: Iterable[Order]) -> list[Finding]:

@@ -10,7 +10,6 @@ import asyncio
 import os
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from athena.analysis.assessment import Verdict
@@ -24,7 +23,7 @@ from athena.journal.journal import Journal
 from athena.live.brokers.base import Rows
 from athena.live.commands import request_sync, require_engine
 from athena.live.vitals import beat
-from athena.model import ZERO, Account, Fill, Order, OrderStatus, Position
+from athena.model import Account, Fill, Order, OrderStatus, Position
 from athena.ops.recovery_show import existing_journal, say, working
 
 if TYPE_CHECKING:
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
 LOOKUPS_MAX = 200
 BETWEEN_LOOKS_SECONDS = 1.0
 ORDERS, POSITIONS = "orders", "positions"
-_AMENDED = (
-    "SELECT * FROM fills WHERE broker_order_id IN (SELECT broker_order_id FROM fills WHERE source = 'correction')"
-)
 _FINAL = tuple(status.value for status in OrderStatus if status.is_final)
 
 
@@ -150,7 +146,7 @@ def compare(journal: Journal, facts: VenueFacts, parts: set[str]) -> list[Findin
     found: list[Finding] = []
     with journal.reading():
         if ORDERS in parts:
-            found += comparison.compare_orders(_amended_rows(journal), facts.orders.values())
+            found += comparison.compare_orders(comparison.order_rows(journal), facts.orders.values())
             found += comparison.phantoms(_open_rows(journal), facts.looked_up)
             fills = journal.query("SELECT * FROM fills WHERE at > ?", (to_text(facts.since),))
             found += comparison.compare_fills({row["execution_id"]: row for row in fills}, facts.fills)
@@ -159,22 +155,6 @@ def compare(journal: Journal, facts: VenueFacts, parts: set[str]) -> list[Findin
             found += comparison.compare_positions(portfolio.positions(), facts.positions)
             found += comparison.compare_cash(portfolio.cash, facts.account.cash)
     return sorted(found, key=lambda finding: (not finding.urgent, finding.kind, finding.symbol))
-
-
-def _amended_rows(journal: Journal) -> dict[str, Any]:
-    """Orders by client id; of one with a busted or corrected trade, what the bookings of it add up to."""
-    rows = {row["client_order_id"]: dict(row) for row in journal.query("SELECT * FROM orders")}
-    by_broker = {row["broker_order_id"]: row for row in rows.values()}
-    sums: dict[str, tuple[Decimal, Decimal]] = {}
-    for fill in journal.query(_AMENDED):
-        row = by_broker.get(fill["broker_order_id"])
-        if row is not None:
-            shares = Decimal(fill["quantity"]) * (1 if fill["side"] == row["side"] else -1)
-            held, dollars = sums.get(row["client_order_id"], (ZERO, ZERO))
-            sums[row["client_order_id"]] = held + shares, dollars + shares * Decimal(fill["price"])
-    for name, (held, dollars) in sums.items():
-        rows[name] |= {"filled_quantity": held, "average_fill_price": dollars / held if held else None}
-    return rows
 
 
 def check_account(journal: Journal, account: Account) -> None:

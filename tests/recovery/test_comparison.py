@@ -1,17 +1,21 @@
 """Each difference between journal and venue has its kind, its evidence, and its urgency."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
 from athena.core import comparison
 from athena.core.comparison import Kind
 from athena.journal import Journal
+from athena.live.brokers.base import Rows
 from athena.live.order_book import OrderBook, fill_payload
-from athena.model import Fill, Order, OrderStatus, OrderType, Position, Side, TimeInForce
+from athena.model import Clock, Fill, Order, OrderStatus, OrderType, Position, Side, TimeInForce
 from athena.ops import recovery
+from athena.playbooks.books import venue_truth
 from tests.journal import facts
 
 AT = datetime(2020, 3, 9, 14, 0, tzinfo=UTC)
@@ -97,6 +101,36 @@ def test_an_order_with_a_busted_trade_that_was_booked_back_agrees(tmp_path):
         left = replace(told, filled_quantity=Decimal(6))
         looked = recovery.VenueFacts(None, AT - timedelta(hours=1), {"phone": left}, fills=(made,))
         assert recovery.compare(journal, looked, {recovery.ORDERS}) == []
+
+
+class Venue:
+    """A venue that lists nothing of the last days, and knows an old order by its id."""
+
+    def __init__(self, known):
+        self.known = known
+
+    async def get_account(self):
+        return None
+
+    async def get_clock(self):
+        return Clock(AT, True, AT, AT)
+
+    async def get_orders(self, *_, **__):
+        return Rows()
+
+    async def get_order(self, name):
+        return self.known
+
+    get_positions = get_fills = get_orders
+
+
+@pytest.mark.parametrize(("known", "open_"), [(order(), []), (None, ["athena-a-KO-1"])])
+def test_a_playbook_asks_for_an_open_order_that_is_not_listed_before_it_says_that_there_is_none(known, open_):
+    """An order of weeks ago is in no list of the last days: its absence there is no answer."""
+    system = SimpleNamespace(account={}, open_orders=lambda: [row()])
+    told = asyncio.run(venue_truth._ask(system, Venue(known)))
+    assert [one.subject for one in comparison.phantoms([row()], told.asked)] == open_
+    assert [one.client_order_id for one in told.orders] == ([] if open_ else ["athena-a-KO-1"])
 
 
 def test_positions_and_cash_to_the_share_and_the_cent():

@@ -17,6 +17,7 @@ from athena.playbooks.books.system import System
 from athena.playbooks.books.telling import table
 
 DAYS = 7
+ASKED_MOST = 50
 CHECK, RULE = "Does the venue say the same as the journal?", "orders, fills, positions and cash agree"
 
 
@@ -29,6 +30,7 @@ class Told:
     orders: tuple[Order, ...]
     positions: tuple[Position, ...]
     fills: tuple[Fill, ...]
+    asked: dict[str, Order | None]  # of our open orders that are not listed, by their ids
 
 
 def compare(system: System, question: str) -> tuple[Finding, Section, Told | None]:
@@ -81,9 +83,15 @@ async def _ask(system: System, broker: Any) -> Told:
     since = max(from_text(bound), start) if bound else start
     listed = [*_whole(await broker.get_orders("all", after=since)), *_whole(await broker.get_orders("open"))]
     orders = {order.client_order_id: order for order in listed}
+    missing = [row["client_order_id"] for row in system.open_orders() if row["client_order_id"] not in orders]
+    if len(missing) > ASKED_MOST:
+        told = f"{len(missing)} open orders of the journal are not listed by the venue"
+        raise BrokerUnavailable(f"{told}, too many to ask for one by one.", "`athena reconcile` settles them.")
+    asked = {name: await broker.get_order(name) for name in missing}  # only an answer proves an absence
+    orders |= {name: order for name, order in asked.items() if order is not None}
     positions = _whole(await broker.get_positions())
     account = await broker.get_account()
-    return Told(account, since, tuple(orders.values()), positions, _whole(await broker.get_fills(since)))
+    return Told(account, since, tuple(orders.values()), positions, _whole(await broker.get_fills(since)), asked)
 
 
 def _whole(rows: Any) -> tuple[Any, ...]:
@@ -98,15 +106,10 @@ def _whole(rows: Any) -> tuple[Any, ...]:
 def _differences(system: System, told: Told) -> list[comparison.Finding]:
     journal = system.journal
     with journal.reading():
-        rows = {row["client_order_id"]: row for row in journal.query("SELECT * FROM orders")}
-        known = {order.client_order_id: order for order in told.orders}
         fills = journal.query("SELECT * FROM fills WHERE at > ?", (to_text(told.since),))
         portfolio = system.portfolio()
-        found = comparison.compare_orders(rows, told.orders)
-        found += comparison.phantoms(
-            system.open_orders(),
-            {row["client_order_id"]: known.get(row["client_order_id"]) for row in system.open_orders()},
-        )
+        found = comparison.compare_orders(comparison.order_rows(journal), told.orders)
+        found += comparison.phantoms(system.open_orders(), told.asked)
         found += comparison.compare_fills({row["execution_id"]: row for row in fills}, told.fills)
         found += comparison.compare_positions(portfolio.positions(), told.positions)
         found += comparison.compare_cash(portfolio.cash, told.account.cash)
