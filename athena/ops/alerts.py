@@ -8,14 +8,18 @@ import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from athena.config import Settings
 from athena.core.alerts import REPEAT_INTERVAL, Alert, active_alerts, recent_alerts, unfinished_alerts
 from athena.core.delivery import Courier, Delivered
-from athena.errors import JournalError, SettingsError
+from athena.core.notifications import notify
+from athena.errors import AthenaError, JournalError, SettingsError
 from athena.journal.journal import Journal
 from athena.live.engine_lock import EngineLock
 from athena.live.guard_halting import open_journal
@@ -29,6 +33,7 @@ from athena.ops.notifications import follow, warn_if_nobody_is_told
 
 COMPONENT = "alerts"  # its heartbeat: {"url", "alertmanager_url", "problem", "unfinished"}
 BEAT_SECONDS = 2.0
+TROUBLE_SECONDS = 60.0  # what is wrong for longer is told
 _COLOURS = {str(verdict): colour for verdict, colour in COLOURS.items()}
 _SEVERITY_COLOURS = {"critical": "red", "warning": "yellow"}
 
@@ -109,9 +114,11 @@ def serve(settings: Settings) -> int:
             thread.start()
         _tell(f"alerts are taken at {server.url}/alerts, token in {token_path(settings)}; Ctrl-C stops")
         warn_if_nobody_is_told(settings, _tell)
+        trouble = Trouble(settings, journals[0])
         try:
             while not stop.is_set():
                 _beat(journals[0], server, worker)
+                trouble.look(worker.problem)
                 if not all(thread.is_alive() for thread in threads):
                     raise RuntimeError("a thread of the webhook died; what it had not finished is in the journal")
                 stop.wait(BEAT_SECONDS)
@@ -121,6 +128,26 @@ def serve(settings: Settings) -> int:
             for thread in threads:
                 thread.join()
     return 0
+
+
+class Trouble:
+    """Tells people, once an hour, that alerts cannot be answered: no alert of that would be answered either."""
+
+    def __init__(self, settings: Settings, journal: Journal, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings, self._journal, self._clock = settings, journal, clock
+        self._since: float | None = None
+
+    def look(self, problem: str) -> None:
+        """`problem`: what keeps alerts from being answered now, in words; "" for nothing."""
+        now = self._clock()
+        self._since = (now if self._since is None else self._since) if problem else None
+        if self._since is None or now - self._since < TROUBLE_SECONDS:
+            return
+        body = f"{problem}\nDecide by athena status and Alertmanager; then restart athena alerts serve."
+        key = f"alerts cannot be answered {datetime.now(UTC):%Y%m%d%H}"
+        title = "Alerts cannot be answered"
+        with suppress(AthenaError):
+            notify(self._settings, severity="critical", title=title, body=body, dedup_key=key, journal=self._journal)
 
 
 def _beat(journal: Journal, server: AlertServer, worker: AlertWorker) -> None:

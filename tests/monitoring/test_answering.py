@@ -17,6 +17,7 @@ from athena.ops.alert_nursery import RUN_SECONDS_MAX, WarmWorkers
 from athena.ops.alert_payload import read
 from athena.ops.alert_server import persist
 from athena.ops.alert_worker import AlertWorker
+from athena.ops.alerts import Trouble
 from athena.playbooks import workers
 from athena.playbooks.workers import Worker
 from tests.engine.processes import wait_for
@@ -350,6 +351,23 @@ def test_an_alert_that_cannot_be_answered_holds_up_no_other(live, monkeypatch):
         broken[0] = False
         wait_for(lambda: len(messages(journal)) == 2, "the second message")
         wait_for(lambda: not worker.problem, "the end of its trouble")
+
+
+def test_people_hear_that_alerts_cannot_be_answered(live):
+    """Whatever is wrong for a minute is told, once; what passes is not."""
+    made, journal = live
+    now = [0.0]
+    trouble = Trouble(made, journal, clock=lambda: now[0])
+    for at, problem in ((0, "a defect"), (59, "a defect"), (60, ""), (61, "a defect"), (120, "a defect")):
+        now[0] = at
+        trouble.look(problem)
+    assert messages(journal) == []
+    for at in (121, 130):
+        now[0] = at
+        trouble.look("a defect")
+    ((severity, title, text),) = messages(journal)
+    assert (severity, title) == ("critical", "Alerts cannot be answered")
+    assert "a defect" in text
 
 
 def test_what_an_alert_may_not_ask_for_is_not_done_and_people_are_told_all_the_same(live):
