@@ -70,7 +70,8 @@ class Reconciler:
             return None
         start = from_text(bound["bound_at"])
         row = one("SELECT venue_at FROM reconciliations WHERE ok = 1 ORDER BY sequence DESC LIMIT 1")
-        return start if row is None else max(start, from_text(row["venue_at"]) - OVERLAP)
+        # A venue whose clock was set back tells executions of before the time at which the books last agreed.
+        return start if row is None else max(start, min(from_text(row["venue_at"]), self._engine.clock.now()) - OVERLAP)
 
     def doubt(self) -> Doubt:
         """The orders that the next look asks for: of symbols whose shares or averages differed, for cash of all held.

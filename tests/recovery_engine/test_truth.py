@@ -339,6 +339,20 @@ def test_money_from_before_the_open_is_not_counted_against_the_day(trading, tmp_
         again.close()
 
 
+def test_a_venue_whose_clock_was_set_back_has_its_executions_asked_for(trading):
+    """The books agreed at a time that is still to come: what is missed now is found all the same."""
+    bought(trading)
+    ahead = trading.clock.now() + timedelta(days=1)
+    trading.journal.append("reconciliation", {"trigger": "before", "ok": True}, ahead)
+    told, trading.broker._listener = trading.broker._listener, lambda event: None
+    trading.broker.account.submit(OrderRequest("AAPL", Side.BUY, OrderType.MARKET, TimeInForce.DAY,
+                                               quantity=Decimal(3), client_order_id="phone"))  # fmt: skip
+    trading.broker._listener = told
+    trading.look()
+    assert trading.engine.held() == {"AAPL": Decimal(13)}
+    assert trading.look().ok
+
+
 def test_an_account_the_venue_blocks_halts_until_it_is_free(trading):
     """No storm of rejected orders: everything halts, with the venue's words, and goes on by itself."""
     bought(trading)
