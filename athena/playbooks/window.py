@@ -5,7 +5,9 @@ the runner; a run gets the window's address and a password that opens nothing el
 
     run (no keys) --GET /trading/v2/account--> window (runner, keys) --GET /v2/account--> venue
 
-Anything but GET is refused. The window lives as long as the process that opened it.
+Anything but GET is refused. The window lives as long as the process that opened it. It keeps a notebook's code from
+trading, by mistake or on purpose, with what it was given; a program that searches this user's other processes and files
+for keys is not held back by it.
 """
 
 from __future__ import annotations
