@@ -36,7 +36,7 @@ CASES = {
     "LossLimitReached": Case(
         {"athena_daily_loss_limit_used_ratio": f"1{LONG}"}, "0s",
         {"athena_daily_loss_limit_used_ratio": f"0.99{LONG}"},
-        "100% of the limit; the guard halts by itself, this alert makes sure.", early="",
+        "1.00 times the limit; the guard halts by itself, this alert makes sure.", early="",
     ),
     "BrokerDisconnected": Case(
         {'athena_broker_connection_status{broker="alpaca"}': f"0{LONG}"}, "30s",
