@@ -4,6 +4,8 @@ import os
 import shutil
 import sys
 
+from xdist.scheduler.loadscope import LoadScopeScheduling
+
 for name in list(os.environ):
     personal = name.startswith(("APCA_", "ATHENA_")) or name.lower() in {"http_proxy", "https_proxy", "all_proxy"}
     if personal and name != "ATHENA_SPEC_DIR":
@@ -19,20 +21,42 @@ _MEMORY, _ROOM = "/dev/shm", 2 << 30
 if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _MEMORY)
 
-# The long files first, those that wait beside those that compute: otherwise one worker ends long before the others.
-# Three workers for two cores: many tests wait for a fault to be noticed, an alert to fire, a page to be drawn.
-_FIRST = (
-    "monitoring/test_end_to_end", "recovery_engine/test_kills", "playbooks/test_notebooks_rendered",
-    "recovery_engine/test_faults", "widgets/test_control_room", "recovery_engine/test_disconnect",
-    "engine/test_processes", "playbooks/test_nbmake", "guard/test_processes", "recovery_engine/test_simulation",
-    "system/test_demo", "system/test_halt", "recovery/test_commands", "playbooks/test_report", "ops/test_exporter",
-    "playbooks/test_runner", "system/test_errors", "system/test_emergency", "playbooks/test_nursery",
-    "monitoring/test_webhook", "widgets/test_with_engine", "widgets/test_lab_command", "playbooks/test_notebooks",
-    "journal/test_crash", "recovery/test_restore", "monitoring/test_monitor", "guard/test_machine",
+# Three workers for two cores: many tests wait for a fault to be noticed, an alert to fire, a page to be drawn. The
+# files that start most processes run in two lanes, one after the other in each: three at once leave no core for any.
+_LANES = (
+    ("playbooks/test_notebooks_rendered", "recovery_engine/test_kills", "widgets/test_control_room"),
+    ("monitoring/test_end_to_end", "recovery_engine/test_faults", "guard/test_processes", "engine/test_processes"),
+)
+# Then the long ones: otherwise one worker ends long before the others.
+_NEXT = (
+    "recovery_engine/test_disconnect", "playbooks/test_nbmake", "recovery_engine/test_simulation",
+    "playbooks/test_report", "system/test_demo", "playbooks/test_notebooks", "system/test_errors", "ops/test_exporter",
+    "recovery/test_commands", "playbooks/test_runner", "widgets/test_server", "system/test_halt", "guard/test_machine",
+    "playbooks/test_nursery", "notifications/test_outbox", "system/test_emergency", "brokers/test_streams",
+    "journal/test_crash", "monitoring/test_rules", "simulator/test_server_streams", "widgets/test_with_engine",
+    "recovery_engine/test_restart", "schedule/test_process", "monitoring/test_monitor", "widgets/test_lab_command",
 )  # fmt: skip
+_LANE_OF = {f"tests/{name}.py": f"lane {number}" for number, lane in enumerate(_LANES) for name in lane}
 
 
 def pytest_collection_modifyitems(items):
     """Order whole files; within one, tests stay as they are written."""
-    rank = {f"tests/{name}.py": number for number, name in enumerate(_FIRST)}
-    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(_FIRST)))
+    order = [*(name for lane in _LANES for name in lane), *_NEXT]
+    rank = {f"tests/{name}.py": number for number, name in enumerate(order)}
+    items.sort(key=lambda item: rank.get(_file(item.nodeid), len(order)))
+
+
+class Lanes(LoadScopeScheduling):
+    """Hands whole files to workers, and a lane's files to one worker."""
+
+    def _split_scope(self, nodeid):
+        return _LANE_OF.get(_file(nodeid), _file(nodeid))
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """How `-n` divides the suite."""
+    return Lanes(config, log)
+
+
+def _file(nodeid):
+    return nodeid.partition("::")[0]

@@ -27,6 +27,7 @@ H, R, L, E, S = 8, 16, 24, 32, 40  # indices of 8-byte words, 64 bytes apart: on
 LEASE_SECONDS = 2.0
 _OWNER_AT, _OWNER_BYTES = SIZE // 2, SIZE // 2 - 1  # where the file says whose it is: the journal's path
 _SWEPT_MOST = 64
+_SWEPT_AFTER_SECONDS = 3600.0  # a halt set a moment ago for a place without a journal is still somebody's
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # macOS's monotonic clock counts sleep as well
 
@@ -134,9 +135,10 @@ def flag_path(journal_path: Path) -> Path:
 
 
 def _sweep(own: Path) -> None:
-    """Remove the other flags whose journal is gone and that no engine vouches for; at most a few, and never raising."""
+    """Remove other, older flags whose journal is gone and that no engine vouches for; at most a few, never raising."""
     try:
-        found = [e.path for e in os.scandir(own.parent) if e.name.endswith(".flag") and e.name != own.name]
+        flags = [e for e in os.scandir(own.parent) if e.name.endswith(".flag") and e.name != own.name]
+        found = [e.path for e in flags if time.time() - e.stat().st_mtime > _SWEPT_AFTER_SECONDS]
         for path in found[:_SWEPT_MOST]:
             with open(path, "rb") as file:
                 content = file.read(SIZE)
