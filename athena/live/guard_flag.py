@@ -18,6 +18,7 @@ import os
 import sys
 import time
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 
 from athena.errors import GuardError
@@ -27,7 +28,7 @@ H, R, L, E, S = 8, 16, 24, 32, 40  # indices of 8-byte words, 64 bytes apart: on
 LEASE_SECONDS = 2.0
 _OWNER_AT, _OWNER_BYTES = SIZE // 2, SIZE // 2 - 1  # where the file says whose it is: the journal's path
 _SWEPT_MOST = 64
-_SWEPT_AFTER_SECONDS = 3600.0  # a halt set a moment ago for a place without a journal is still somebody's
+_SWEPT_AFTER_SECONDS = 60.0  # a halt set a moment ago for a place without a journal is still somebody's
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # macOS's monotonic clock counts sleep as well
 
@@ -137,9 +138,11 @@ def flag_path(journal_path: Path) -> Path:
 def _sweep(own: Path) -> None:
     """Remove other, older flags whose journal is gone and that no engine vouches for; at most a few, never raising."""
     try:
-        flags = [e for e in os.scandir(own.parent) if e.name.endswith(".flag") and e.name != own.name]
-        found = [e.path for e in flags if time.time() - e.stat().st_mtime > _SWEPT_AFTER_SECONDS]
-        for path in found[:_SWEPT_MOST]:
+        with os.scandir(own.parent) as entries:
+            others = (e for e in entries if e.name.endswith(".flag") and e.name != own.name)
+            old = (e.path for e in others if time.time() - e.stat().st_mtime > _SWEPT_AFTER_SECONDS)
+            found = list(islice(old, _SWEPT_MOST))
+        for path in found:
             with open(path, "rb") as file:
                 content = file.read(SIZE)
             owner = content[_OWNER_AT : _OWNER_AT + _OWNER_BYTES].rstrip(b"\0")

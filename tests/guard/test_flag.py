@@ -77,20 +77,20 @@ def test_mapping_of_a_lost_file_is_noticed(flag: GuardFlag, damage: str) -> None
 
 def test_flags_of_lost_journals_are_swept(tmp_path: Path) -> None:
     """A new flag removes those whose journal is gone; one vouched for, young, or whose journal is there, stays."""
-    gone, vouched, there, young = (
-        tmp_path / name / "journal.sqlite3" for name in ("gone", "vouched", "there", "young")
+    there, gone, vouched, young = (
+        tmp_path / name / "journal.sqlite3" for name in ("there", "gone", "vouched", "young")
     )
     there.parent.mkdir()
     there.touch()
     flags = [GuardFlag.open(journal) for journal in (there, gone, vouched, young)]
     flags[2].renew(60)
-    os.pwrite(flags[1]._descriptor, os.fsencode(gone), SIZE // 2)
     for flag in flags[:3]:
         os.utime(flag.path, (0, 0))
-    GuardFlag.open(tmp_path / "new.sqlite3").close()
+    new = GuardFlag.open(tmp_path / "new.sqlite3")
     assert [Path(flag.path).exists() for flag in flags] == [True, False, True, True]
-    for flag in flags:
+    for flag in (*flags, new):
         Path(flag.path).unlink(missing_ok=True)
+        flag.close()
 
 
 def test_foreign_folder_is_not_used(tmp_path: Path) -> None:
