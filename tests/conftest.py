@@ -21,8 +21,8 @@ _MEMORY, _ROOM = "/dev/shm", 2 << 30
 if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _MEMORY)
 
-# Three workers for two cores: many tests wait for a fault to be noticed, an alert to fire, a page to be drawn. The
-# files that start most processes run in two lanes, one after the other in each: three at once leave no core for any.
+# The files that start most processes run in two lanes, one after the other in each: a third beside them, with three
+# workers for two cores, left no core for what a test waits for.
 _LANES = (
     ("playbooks/test_notebooks_rendered", "recovery_engine/test_kills", "widgets/test_control_room"),
     ("monitoring/test_end_to_end", "recovery_engine/test_faults", "guard/test_processes", "engine/test_processes"),

@@ -129,6 +129,11 @@ def test_whatever_fails_in_between_nothing_is_lost_and_nothing_told_twice(watch)
     assert "<script>alert" not in page_text(second)
 
     for alert in (first, second):
+        wait_for(
+            lambda alert=alert: any(alert.verdict in mail["Subject"] for mail in watch.sent(alert.name)[1]),
+            "the mail, whose server answered late",
+            60,
+        )
         slack, mails = watch.sent(alert.name)
         assert len([text for text in slack if alert.verdict in text.splitlines()[0]]) == 1, slack
         assert len([mail for mail in mails if alert.verdict in mail["Subject"]]) == 1, mails
