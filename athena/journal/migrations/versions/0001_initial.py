@@ -51,6 +51,7 @@ PARTIAL_INDEXES = (
 
 
 def upgrade() -> None:
+    """Make the tables of an empty journal."""
     for name, columns in ROWID_TABLES.items():
         op.create_table(name, *map(_column, columns.split()))
     for name, columns in CLUSTERED_TABLES.items():

@@ -8,4 +8,5 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
+    """Carry a journal of the revision before to this one."""
     op.add_column("violations", sa.Column("times", sa.Integer, nullable=False, server_default="1"))

@@ -8,6 +8,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
+    """Carry a journal of the revision before to this one."""
     op.create_table(
         "alerts",
         sa.Column("id", sa.Text, primary_key=True, nullable=False),

@@ -22,6 +22,7 @@ def _number(name: str) -> sa.Column[Any]:
 
 
 def upgrade() -> None:
+    """Carry a journal of the revision before to this one."""
     op.create_table(
         "notifications", _key("id"), _number("sequence"),
         *_text("at!", "severity!", "title!", "body!", "dedup_key", "source!", "page", "mail"),

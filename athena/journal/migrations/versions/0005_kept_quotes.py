@@ -8,6 +8,7 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
+    """Carry a journal of the revision before to this one."""
     key = [sa.Column(name, sa.Text, primary_key=True, nullable=False) for name in ("trading_date", "kind", "subject")]
     op.create_table(
         "kept_quotes",

@@ -8,6 +8,7 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
+    """Carry a journal of the revision before to this one."""
     op.drop_index("deliveries_due", "deliveries")
     unsent = sa.text("status <> 'sent'")
     op.create_index("deliveries_unsent", "deliveries", ["status"], sqlite_where=unsent, postgresql_where=unsent)
