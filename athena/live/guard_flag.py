@@ -140,7 +140,8 @@ def _sweep(own: Path) -> None:
     try:
         with os.scandir(own.parent) as entries:
             others = (e for e in entries if e.name.endswith(".flag") and e.name != own.name)
-            old = (e.path for e in others if time.time() - e.stat().st_mtime > _SWEPT_AFTER_SECONDS)
+            born = own.stat().st_mtime  # a moment ago, by the clock that dates the others
+            old = (e.path for e in others if born - e.stat().st_mtime > _SWEPT_AFTER_SECONDS)
             found = list(islice(old, _SWEPT_MOST))
         for path in found:
             with open(path, "rb") as file:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from athena.config import Settings
 from athena.errors import AthenaError
 from athena.journal import journal as journals
-from athena.live import strategies, watching
+from athena.live import deciding, strategies, watching
 from athena.live.brokers.alpaca import AlpacaBroker
 from athena.live.runner import run
 
@@ -121,7 +121,8 @@ def engine_process(home, url, point, passings, seed, said):
     """Run an engine until it dies; what it announces goes through the pipe `said`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     strategies.STRATEGY_REGISTRY["restless"] = (Restless, NoParameters)
-    watching.RECONNECT_SECONDS = 3.0  # the next case is not to wait for the pause after the last
+    watching.RECONNECT_SECONDS = 3.0  # the next case is not to wait for the pauses after the last
+    deciding.PAUSE_SECONDS_MAX = deciding.PAUSE_SECONDS
     wish = DeathWish(point, passings)
     journals.Transaction = doomed_transactions(wish)
     settings = Settings.load({}, home=home, simulator_url=url)
