@@ -132,7 +132,8 @@ class Notebook:
             elif message["msg_type"] == "error":
                 raise AssertionError(f"{content['ename']}: {content['evalue']}")
 
-        self.client.execute_interactive(cell, timeout=60, output_hook=hear)
+        # a cell that failed is tried again at once: with `stop_on_error` the kernel would silently skip that one
+        self.client.execute_interactive(cell, timeout=60, output_hook=hear, stop_on_error=False)
         return "".join(said)
 
     def close(self):
