@@ -21,22 +21,31 @@ _MEMORY, _ROOM = "/dev/shm", 2 << 30
 if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _MEMORY)
 
-# The files that start most processes run in two lanes, one after the other in each: a third beside them, with three
-# workers for two cores, left no core for what a test waits for.
-_LANES = (
+# The files that start most processes run in two lanes, one after the other in each; the files that mostly wait have a
+# third, and its worker nothing else: three busy workers on two cores left none for what a test waits for.
+_BUSY_LANES = (
     ("playbooks/test_notebooks_rendered", "recovery_engine/test_kills", "widgets/test_control_room"),
-    ("monitoring/test_end_to_end", "recovery_engine/test_faults", "guard/test_processes", "engine/test_processes"),
+    ("monitoring/test_end_to_end", "guard/test_processes", "engine/test_processes", "system/test_demo"),
 )
+_WAITING_LANE = (
+    "recovery_engine/test_faults", "recovery_engine/test_disconnect", "brokers/test_streams", "brokers/test_requests",
+    "simulator/test_server_streams", "guard/test_failures", "guard/test_halting", "guard/test_checklist",
+    "faults/test_streams", "faults/test_requests", "faults/test_proxy", "playbooks/test_prometheus",
+    "monitoring/test_heartbeat", "monitoring/test_answering", "brokers/test_handle", "engine/test_books",
+    "guard/test_flag", "system/test_start",
+)  # fmt: skip
+_LANES = (*_BUSY_LANES, _WAITING_LANE)
 # Then the long ones: otherwise one worker ends long before the others.
 _NEXT = (
-    "recovery_engine/test_disconnect", "playbooks/test_nbmake", "recovery_engine/test_simulation",
-    "playbooks/test_report", "system/test_demo", "playbooks/test_notebooks", "system/test_errors", "ops/test_exporter",
+    "playbooks/test_nbmake", "recovery_engine/test_simulation",
+    "playbooks/test_report", "playbooks/test_notebooks", "system/test_errors", "ops/test_exporter",
     "recovery/test_commands", "playbooks/test_runner", "widgets/test_server", "system/test_halt", "guard/test_machine",
-    "playbooks/test_nursery", "notifications/test_outbox", "system/test_emergency", "brokers/test_streams",
-    "journal/test_crash", "monitoring/test_rules", "simulator/test_server_streams", "widgets/test_with_engine",
+    "playbooks/test_nursery", "notifications/test_outbox", "system/test_emergency",
+    "journal/test_crash", "monitoring/test_rules", "widgets/test_with_engine",
     "recovery_engine/test_restart", "schedule/test_process", "monitoring/test_monitor", "widgets/test_lab_command",
 )  # fmt: skip
 _LANE_OF = {f"tests/{name}.py": f"lane {number}" for number, lane in enumerate(_LANES) for name in lane}
+_WAITING = f"lane {len(_BUSY_LANES)}"
 
 
 def pytest_collection_modifyitems(items):
@@ -47,10 +56,17 @@ def pytest_collection_modifyitems(items):
 
 
 class Lanes(LoadScopeScheduling):
-    """Hands whole files to workers, and a lane's files to one worker."""
+    """Hands whole files to workers, a lane's files to one worker, and to the third worker what mostly waits, only."""
 
     def _split_scope(self, nodeid):
         return _LANE_OF.get(_file(nodeid), _file(nodeid))
+
+    def _reschedule(self, node):
+        if len(self.nodes) > len(_BUSY_LANES) and _WAITING in self.assigned_work[node]:
+            if not node.shutting_down:
+                node.shutdown()  # when it has run what it has
+        else:
+            super()._reschedule(node)
 
 
 def pytest_xdist_make_scheduler(config, log):

@@ -14,8 +14,6 @@ from jupyter_client.manager import start_new_kernel
 from athena.model import Scope
 from tests.engine.processes import desk, wait_for
 
-pytestmark = pytest.mark.xdist_group("snippets")  # one live system, told one story
-
 STATUS = """
 from athena.live.execution_guard import ExecutionGuard
 from athena.ops import get_exporter

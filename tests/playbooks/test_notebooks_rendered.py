@@ -11,7 +11,6 @@ from athena.playbooks.registry import PLAYBOOKS, find
 from tests.playbooks.situations import ACTING, BOOKS, situation
 from tests.support.programs import require
 
-pytestmark = pytest.mark.xdist_group("notebooks")  # rendered once, two at a time
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 FIGURES = {

@@ -13,10 +13,7 @@ from athena.playbooks.parameters import Kind, Parameter
 from tests.playbooks.conftest import CANARY
 from tests.playbooks.test_runner import RESULT, notebook
 
-pytestmark = [
-    pytest.mark.xdist_group("trials"),
-    pytest.mark.skipif(not nursery.AVAILABLE, reason="forking after imports is safe on Linux only"),
-]
+pytestmark = pytest.mark.skipif(not nursery.AVAILABLE, reason="forking after imports is safe on Linux only")
 LOOK = """import os, pandas, athena.playbooks.kernel as kernel
 assert not hasattr(pandas, "left_behind"), "another run's state"
 pandas.left_behind = True

@@ -18,7 +18,6 @@ from tests.playbooks.days import DAY
 from tests.playbooks.test_archive import put, result
 from tests.support.programs import require
 
-pytestmark = pytest.mark.xdist_group("rendered")  # one archive, rendered once
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

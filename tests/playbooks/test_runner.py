@@ -21,8 +21,6 @@ from athena.playbooks.secrets import clean_environment, redact
 from tests.playbooks.conftest import CANARY, holds_no_secret
 from tests.playbooks.days import DAY
 
-pytestmark = pytest.mark.xdist_group("trials")
-
 RESULT = """from datetime import date
 from athena.analysis.assessment import Assessment, Verdict
 from athena.playbooks.record import record

@@ -54,7 +54,7 @@ def test_a_morning_of_clicks(desk, room):
     resume.go.click()
     ended(resume)
     wait_for(lambda: ask(desk, "test_order", symbol="AAPL", side="buy").ok, "no sell of the strategy's in the way")
-    assert ask(desk, "test_order", **RESTING).ok
+    wait_for(lambda: ask(desk, "test_order", **RESTING).ok, "no cover of the strategy's in the way")
     orders = room.open("Positions & orders")
     wait_for(lambda: any(row["id"] == "AAPL" for row in orders.positions.rows), "the position")
     resting = wait_for(lambda: next(filter(is_resting, orders.orders.rows), None), "the order")
