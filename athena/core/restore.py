@@ -12,6 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from athena.core.comparison import CASH_TOLERANCE
 from athena.core.portfolio import Portfolio
 from athena.errors import JournalError
 from athena.journal import sqlite
@@ -117,7 +118,8 @@ def corrections(ours: Portfolio, positions: Iterable[Position], cash: Decimal) -
     """What makes the books' shares and cash equal the venue's, where no execution explains a difference.
 
     Shares that go leave at what they cost us, shares that come enter at the venue's average price: no profit is
-    invented. What remains of cash is corrected apart. Neither is an execution, and neither is called one.
+    invented. What remains of cash is corrected apart, unless it is what every comparison calls agreement: venues round
+    to the cent. Neither is an execution, and neither is called one.
     """
     mine, venue = {p.symbol: p for p in ours.positions()}, {p.symbol: p for p in positions}
     found, moved = [], ZERO
@@ -132,7 +134,7 @@ def corrections(ours: Portfolio, positions: Iterable[Position], cash: Decimal) -
             why = f"{symbol}: the journal has {own:f} shares, the venue {other:f}; {delta:+f} at {price:.4f}"
             found.append(Correction("correction", payload, why))
             moved -= delta * price
-    if difference := cash - (ours.cash + moved):
+    if abs(difference := cash - (ours.cash + moved)) > CASH_TOLERANCE:
         why = f"cash: after that the journal has {difference:+,.2f} dollars too {'few' if difference > 0 else 'many'}"
         found.append(Correction("correction", {"cash": difference}, why))
     return found

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from athena.core.comparison import CASH_TOLERANCE
 from athena.core.curve import rebuild_curve
 from athena.core.portfolio import Portfolio
 from athena.core.restore import as_of, corrections, fold_until
@@ -101,6 +102,14 @@ def test_shares_that_change_sides_enter_at_the_venues_price(other):
     assert shares == [(5, 40), (other, 70)]
 
 
+@pytest.mark.parametrize(("cents", "corrected"), [("0.004", []), ("-0.01", []), ("0.011", [Decimal("0.011")])])
+def test_a_fraction_of_a_cent_is_no_difference_to_correct(cents, corrected):
+    """A venue rounds the dollars of fractional shares: what a reconciliation calls agreement needs no correction."""
+    ours = Portfolio(Decimal("916.70671"), [Position("A", Decimal("0.333"), Decimal("250.13"))])
+    made = corrections(ours, ours.positions(), ours.cash + Decimal(cents))
+    assert [one.payload["cash"] for one in made] == corrected
+
+
 def test_money_of_an_evening_or_a_weekend_is_no_profit_of_any_day(tmp_path):
     """It is in the first reading after it came: Monday's, whatever day the calendar has."""
     friday, monday = datetime(2020, 3, 6, 21, tzinfo=UTC), datetime(2020, 3, 9, 20, tzinfo=UTC)
@@ -144,7 +153,7 @@ def test_corrections_make_shares_and_cash_equal_the_venues_and_invent_no_profit(
             journal.append(one.kind, {**one.payload, "reason": "test"}, START + timedelta(minutes=1))
         after = Portfolio.from_journal(journal)
         assert {p.symbol: p.quantity for p in after.positions()} == {p.symbol: p.quantity for p in venue}
-        assert abs(after.cash - cash) < Decimal("0.0001")
+        assert abs(after.cash - cash) <= CASH_TOLERANCE
         assert abs(after.realised_pnl - before.realised_pnl) < Decimal("0.0001")
         assert corrections(after, venue, after.cash) == []
         assert journal.rebuild(check_only=True).differences == ()
