@@ -1,8 +1,8 @@
 """Orders and fills: their rows from what was intended, what the venue said and what was filled.
 
-Late and repeated news do no harm: a final order never opens again, the filled quantity never falls, what only Athena
-thinks (intended, unknown) never hides what the venue said, and where fills account for the whole filled quantity the
-average price is theirs.
+Late and repeated news do no harm: a final order opens again only where a reconciliation found it open in look after
+look (`reopened`), the filled quantity never falls, what only Athena thinks (intended, unknown) never hides what the
+venue said, and where fills account for the whole filled quantity the average price is theirs.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ def _order_updated(db: Database, entry: Entry) -> None:
     _settle(
         db, identity, at=entry.at, when=entry.when, status=p.get("status"), filled=p.get("filled_quantity"),
         average=p.get("average_fill_price"), broker_order_id=p.get("broker_order_id"), error=p.get("error"),
+        reopened=bool(p.get("reopened")),
     )  # fmt: skip
 
 
@@ -170,6 +171,7 @@ def _settle(
     average: str | None = None,
     broker_order_id: str | None = None,
     error: str | None = None,
+    reopened: bool = False,
 ) -> None:
     """Bring one orders row up to date; an unknown order is left for the update that describes it."""
     found = db.execute(_SELECT, (client_order_id,)).fetchall()
@@ -183,11 +185,12 @@ def _settle(
     else:
         price = average if average is not None and Decimal(filled or 0) == known else had_average
     whole = quantity is not None and known >= Decimal(quantity)
-    now = _next(OrderStatus(was), OrderStatus(status or was), known, whole)
+    now = _next(OrderStatus(was), OrderStatus(status or was), known, whole, reopened)
     if now not in _NOT_VENUE:
         acknowledged = acknowledged or at
-    if now.is_final:
-        final_at = final_at or when
+    if reopened and now.is_open:
+        had_error = None  # why it was taken for final
+    final_at = final_at or when if now.is_final else None
     shares = decimal_text(known) if known != Decimal(had) else had
     row = (now.value, shares, price, broker_order_id or had_id, error or had_error, acknowledged, final_at, at)
     db.execute(_UPDATE, (*row, client_order_id))
@@ -203,7 +206,7 @@ def _executed(db: Database, client_order_id: str) -> tuple[Decimal, Decimal]:
     return shares, cost
 
 
-def _next(was: OrderStatus, told: OrderStatus, filled: Decimal, whole: bool) -> OrderStatus:
+def _next(was: OrderStatus, told: OrderStatus, filled: Decimal, whole: bool, reopened: bool) -> OrderStatus:
     if told in _OURS and was not in _OURS:
         told = was
     if filled and told in _UNFILLED:
@@ -212,6 +215,6 @@ def _next(was: OrderStatus, told: OrderStatus, filled: Decimal, whole: bool) -> 
         told = OrderStatus.FILLED
     if was is OrderStatus.NOT_SENT and told not in _OURS:  # that was our inference; the venue knows better
         return told
-    if was is OrderStatus.FILLED or (was.is_final and told.is_open):
+    if was is OrderStatus.FILLED or (was.is_final and told.is_open and not reopened):
         return was
     return told

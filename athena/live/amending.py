@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from athena.core.comparison import Kind
-from athena.live.order_book import EXTERNAL, fill_payload
+from athena.live.order_payloads import EXTERNAL, fill_payload
 from athena.live.reconciliation import CASH_TOLERANCE, Break
 from athena.model import ZERO, Fill, Order, Side
 

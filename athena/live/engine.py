@@ -50,8 +50,9 @@ from athena.live.events import (
 from athena.live.execution_guard import ExecutionGuard
 from athena.live.kept_quotes import QuoteKeeper
 from athena.live.market_data import MarketData
-from athena.live.order_book import News, OrderBook, Tracked, in_shares
+from athena.live.order_book import News, OrderBook, Tracked
 from athena.live.order_news import take_answer, take_cancel_answer, take_resolved, take_update
+from athena.live.order_payloads import in_shares
 from athena.live.reconciler import Reconciler
 from athena.live.strategies.base import Strategy
 from athena.live.venue_clock import FollowedClock, Now, Session

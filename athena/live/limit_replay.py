@@ -189,8 +189,10 @@ class _Replay:
     def _order(self, p: Mapping[str, Any]) -> None:
         name, status = p["client_order_id"], OrderStatus(p["status"])
         book = self._book.open.get(name)
+        if p.get("reopened"):
+            self._final.discard(name)
         if name in self._dropped or name in self._final or (book is None and not p.get("symbol")):
-            return  # what is final never opens again, whatever older news says
+            return  # what is final stays so, whatever older news says
         if status.is_final:
             self._final.add(name)
         known = book.open[name] if book is not None else None

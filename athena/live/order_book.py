@@ -10,10 +10,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import ROUND_UP, Decimal
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from athena.journal.codec import from_text
+from athena.live.order_payloads import EXTERNAL, fill_payload, order_from_row, order_payload, told
 from athena.model import (
     ZERO,
     Fill,
@@ -30,10 +31,9 @@ from athena.model import (
 if TYPE_CHECKING:
     from athena.journal.journal import Journal
 
-EXTERNAL = "external"
-_SHARE = Decimal("0.000000001")
 _FINAL = tuple(status.value for status in OrderStatus if status.is_final)
 _OURS = (OrderStatus.INTENDED.value, OrderStatus.UNKNOWN.value)  # the venue has not spoken yet
+_OVER = frozenset(_FINAL) - {OrderStatus.NOT_SENT.value}  # that one is our inference: the venue knows better
 _OPEN = f"status NOT IN ({', '.join('?' * len(_FINAL))})"
 _UNLEARNED = (
     "SELECT DISTINCT client_order_id FROM fills WHERE client_order_id != ''"
@@ -115,27 +115,37 @@ class OrderBook:
             )
         )  # fmt: skip
 
-    def take(self, order: Order, fill: Fill | None, source: str, venue_at: datetime, nbbo: Quote | None = None) -> News:
-        """Journal the venue's word on an order, its fill first, in one commit; nothing when it says nothing new."""
+    def take(
+        self, order: Order, fill: Fill | None, source: str, venue_at: datetime, nbbo: Quote | None = None,
+        *, reopened: bool = False,
+    ) -> News:  # fmt: skip
+        """Journal the venue's word on an order, its fill first, in one commit; nothing when it says nothing new.
+
+        That a final order is open is late news, unless it is `reopened`: seen open in look after look.
+        """
         known = self._journal.one(_ROW + "client_order_id = ?", (order.client_order_id,))
         strategy = known["strategy"] if known else self._inherited(order)
         fresh = None if fill is None or self._has(fill.execution_id) else replace(fill, strategy=strategy)
         more = known is not None and order.filled_quantity > Decimal(known["filled_quantity"])
         # The stream often overtakes the answer to the order itself, which then tells of an earlier moment.
-        overtaken = source == "answer" and known is not None and known["status"] not in _OURS and order.status.is_open
-        says_new = known is None or (
-            not overtaken and (order.status.value, order.broker_order_id) != (known["status"], known["broker_order_id"])
+        late = (
+            known is not None
+            and order.status.is_open
+            and not reopened
+            and (known["status"] in _OVER or (source == "answer" and known["status"] not in _OURS))
         )
-        says_new = says_new or more
+        theirs = order.status.value, order.broker_order_id
+        says_new = known is None or more or (not late and theirs != (known["status"], known["broker_order_id"]))
         if fresh is None and not says_new:
             self._refresh(order.client_order_id)
             return News(None, None, strategy)
         with self._journal.transaction() as tx:
             if fresh is not None:
                 tx.append("fill", fill_payload(fresh, source, nbbo), fresh.at)
-            tx.append("order.updated", order_payload(order, strategy, source), venue_at)
+            more_told = {"reopened": True} if reopened else {}
+            tx.append("order.updated", order_payload(order, strategy, source) | more_told, venue_at)
             if known is None and strategy == EXTERNAL:
-                tx.append("note", {"text": f"{_told(order)}: not Athena's, it counts in the exposure"}, venue_at)
+                tx.append("note", {"text": f"{told(order)}: not Athena's, it counts in the exposure"}, venue_at)
         self._refresh(order.client_order_id, fresh)
         return News(order, fresh, strategy)
 
@@ -245,53 +255,3 @@ def _immediate(kind: OrderType, until: TimeInForce) -> bool:
     return until in (TimeInForce.IOC, TimeInForce.FOK) or (
         kind is OrderType.MARKET and until not in (TimeInForce.OPG, TimeInForce.CLS)
     )
-
-
-def _told(order: Order) -> str:
-    price = "" if order.limit_price is None else f" at {order.limit_price:f}"
-    what = f"{order.side.value} {order.quantity or order.notional} {order.symbol} {order.type.value}{price}"
-    return f"an order from outside, {order.client_order_id} ({what}), is {order.status.value}"
-
-
-def order_payload(order: Order, strategy: str, source: str) -> dict[str, Any]:
-    """An `order.updated` payload that also describes the order, in case it came from outside."""
-    names = (
-        "client_order_id", "broker_order_id", "symbol", "side", "type", "time_in_force", "quantity", "limit_price",
-        "stop_price", "extended_hours", "status", "filled_quantity", "average_fill_price",
-    )  # fmt: skip
-    return {name: getattr(order, name) for name in names} | {"strategy": strategy, "error": None, "source": source}
-
-
-def fill_payload(fill: Fill, source: str, nbbo: Quote | None) -> dict[str, Any]:
-    """A `fill` event's payload, with the quote before the execution where it is known."""
-    names = (
-        "execution_id", "client_order_id", "broker_order_id", "strategy", "symbol", "side", "quantity", "price", "fee",
-        "at",
-    )  # fmt: skip
-    quoted = {"bid": nbbo.bid if nbbo else None, "ask": nbbo.ask if nbbo else None}
-    return {name: getattr(fill, name) for name in names} | quoted | {"source": source}
-
-
-def in_shares(order: Order, mark: Decimal | None) -> Order:
-    """An order for dollars, from outside, with the shares these buy at its limit or the last price, if that is known.
-
-    For the exposure it counts in; the journal keeps that the venue named no shares.
-    """
-    price = order.limit_price or mark
-    if order.quantity is not None or order.notional is None or not price:
-        return order
-    return replace(order, quantity=(order.notional / price).quantize(_SHARE, ROUND_UP))
-
-
-def order_from_row(row: Any) -> Order:
-    """The order that a row of the journal tells of."""
-
-    def money(name: str) -> Decimal | None:
-        return None if row[name] is None else Decimal(row[name])
-
-    return Order(
-        row["client_order_id"], row["broker_order_id"] or "", row["symbol"], Side(row["side"]), OrderType(row["type"]),
-        TimeInForce(row["time_in_force"] or "day"), OrderStatus(row["status"]), money("quantity"),
-        Decimal(row["filled_quantity"]), money("average_fill_price"), money("limit_price"), money("stop_price"),
-        extended_hours=bool(row["extended_hours"]),
-    )  # fmt: skip

@@ -14,21 +14,20 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from athena.core.comparison import OURS, Kind
+from athena.core.comparison import Kind
 from athena.journal.codec import from_text
 from athena.live import averages
 from athena.live import reconciliation as compare
 from athena.live.amending import amend
 from athena.live.cash_flows import new_flows
 from athena.live.events import Reconcile, ReconciliationDone, Resolve
-from athena.live.order_book import EXTERNAL, in_shares
-from athena.live.order_lane import NOT_FOUND_SECONDS
+from athena.live.order_breaks import compare_orders, is_young, settle, unfollowed
 from athena.live.order_news import take_execution
+from athena.live.order_payloads import EXTERNAL, in_shares
 from athena.live.reconciliation import (
     ACCOUNT,
     PERSISTS,
     QUERY,
-    UNANSWERED,
     Break,
     Doubt,
     Outcome,
@@ -36,7 +35,7 @@ from athena.live.reconciliation import (
     VenueLook,
     key_of,
 )
-from athena.model import ZERO, BrokerState, Order, OrderStatus, Origin, Scope
+from athena.model import ZERO, BrokerState, Origin, Scope
 
 if TYPE_CHECKING:
     from athena.live.engine import Engine
@@ -122,7 +121,7 @@ class Reconciler:
         found = compare.compare_positions(engine.held(), look.positions, moving)
         if not moving:
             found += compare.compare_cash(engine.portfolio.cash, look.account.cash)
-        found += self._order_breaks(look) + compare.compare_account(look.account) + list(self.doubts)
+        found += compare_orders(engine, look) + compare.compare_account(look.account) + list(self.doubts)
         prices = compare.compare_prices(engine.portfolio.positions(), look.positions, moving)
         self._averages = {item.symbol for item in prices} | (moving & (self._averages or set()))
         certain, uncertain = averages.judge(engine.journal, prices, look.doubted)
@@ -132,12 +131,12 @@ class Reconciler:
         breaks, gone = [], []
         for item in found:
             persists = counts[key_of(item)] >= PERSISTS
-            if not (persists and item.kind == Kind.PHANTOM and item.symbol not in doubtful):
-                breaks.append(self._act(item) if persists else item)
-            elif self._young(item):
+            if persists and item.kind == Kind.PHANTOM and item.symbol not in doubtful and is_young(engine, item):
                 breaks.append(item)
+            elif persists and (mended := settle(engine, item, look, doubtful)) is not None:
+                gone.append(mended)
             else:
-                gone.append(self._forget(item))
+                breaks.append(self._act(item) if persists else item)
         unasked = {tracked.symbol for name in look.unasked if (tracked := engine.book.get(name)) is not None}
         clean = not breaks and not moving and not unasked
         self._lift({item.symbol for item in breaks if item.symbol} | unasked, found, moving, clean=clean)
@@ -148,8 +147,7 @@ class Reconciler:
             "external": [order.client_order_id for order in engine.book if order.strategy == EXTERNAL],
             "prices": [item.payload() for item in certain], "unasked": len(look.unasked),
         }  # fmt: skip
-        mended = (*repaired, *gone)
-        return Outcome(trigger, clean, tuple(breaks), checked, settled, mended)
+        return Outcome(trigger, clean, tuple(breaks), checked, settled, (*repaired, *gone))
 
     # ------------------------------------------------------------------------------------------------- what is certain
 
@@ -158,7 +156,7 @@ class Reconciler:
         engine, now, repaired = self._engine, self._engine.clock.now(), []
         looked_up = [order for order in look.looked_up.values() if order is not None]
         for order in [*look.open_orders, *looked_up]:
-            if (item := self._unfollowed(order)) is not None:
+            if (item := unfollowed(engine, order)) is not None:
                 repaired.append(item)
             engine.follow_up(engine.book.take(order, None, "reconciliation", order.updated_at or now))
             if order.quantity is None:  # for dollars: what these buy moves with the price, and no row keeps it
@@ -185,19 +183,6 @@ class Reconciler:
         flows = self._new_flows(look)
         return repaired, fills, flows
 
-    def _unfollowed(self, order: Order) -> Break | None:
-        """An open order that our books do not have, or believed never sent; taking it in repairs that."""
-        engine, name = self._engine, order.client_order_id
-        row = engine.journal.one("SELECT status FROM orders WHERE client_order_id = ?", (name,))
-        if order.status.is_final or (row is not None and row["status"] != OrderStatus.NOT_SENT):
-            return None
-        told = f"{order.side.value} {order.quantity} {order.symbol}, {order.status.value}"
-        kind, whose = Kind.UNKNOWN_ORDER, "not ours"
-        if name.startswith(OURS):
-            kind, whose = Kind.ORPHAN, "Athena's by its name"
-        ours = "none" if row is None else str(row["status"])
-        return Break(kind, order.symbol, ours, told, f"order {name} is {whose}", "followed; it counts in the exposure")
-
     def _new_flows(self, look: VenueLook) -> int:
         engine = self._engine
         flows = new_flows(engine.journal, look.cash_flows, engine.clock.now())
@@ -207,45 +192,11 @@ class Reconciler:
             engine.guard.on_cash_flow(flow)
         return len(flows)
 
-    def _young(self, item: Break) -> bool:
-        """True for an order of the last seconds: a venue that took it may not find it yet, look after look."""
-        tracked = self._engine.book.get(item.difference)
-        return tracked is not None and time.monotonic() - tracked.known_at < NOT_FOUND_SECONDS
-
-    def _forget(self, item: Break) -> Break:
-        """An order the venue, asked by its id in look after look, does not have, while the shares agree: it is gone."""
-        why = "unknown to the venue, asked by its id; the position agrees without it"
-        self._engine.conclude(item.difference, OrderStatus.CANCELED, why)
-        return replace(item, action="settled as canceled")
-
     # --------------------------------------------------------------------------------------------------- what is not
 
     def _moving(self, before: Mapping[str, int]) -> set[str]:
         seen = self._engine.fills_seen
         return {symbol for symbol, count in seen.items() if count != before.get(symbol, 0)}
-
-    def _order_breaks(self, look: VenueLook) -> list[Break]:
-        engine, breaks = self._engine, []
-        for name, order in look.looked_up.items():
-            tracked = engine.book.get(name)
-            if order is None and tracked is not None and tracked.status.is_open and tracked.answered:
-                text, status = f"our open order {name} is unknown to the venue", tracked.status.value
-                breaks.append(Break(Kind.PHANTOM, tracked.symbol, status, "none", text, difference=name))
-        for order in look.open_orders:
-            if engine.book.get(order.client_order_id) is None:  # final here, open there
-                name, theirs = order.client_order_id, order.status.value
-                row = engine.journal.one("SELECT status, updated_at FROM orders WHERE client_order_id = ?", (name,))
-                if row is None or row["updated_at"] > look.begun:
-                    continue  # it came to its end while we looked
-                ours = str(row["status"])
-                text = f"order {name} is {ours} in our books and open at the venue"
-                breaks.append(Break(Kind.ORPHAN, order.symbol, ours, theirs, text, difference=name))
-        for tracked in engine.book.unanswered():
-            if tracked.status is OrderStatus.UNKNOWN or tracked.resolving:
-                text = f"order {tracked.client_order_id} was sent and no answer was found yet"
-                name, status = tracked.client_order_id, tracked.status.value
-                breaks.append(Break(UNANSWERED, tracked.symbol, status, "", text, "looked up", name))
-        return breaks
 
     def _act(self, item: Break) -> Break:
         """Halt for a difference that persists; an order that is being searched for has its own time."""

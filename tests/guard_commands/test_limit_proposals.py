@@ -1,6 +1,7 @@
 """Proposals from evidence, and the what-if: the record repeats itself, a candidate refuses exactly what it should."""
 
 import asyncio
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ from athena.analysis.limits_replay import ALL, assess, newly_refused
 from athena.live.limit_proposals import Evidence, propose
 from athena.live.limit_replay import load_record, replay
 from athena.live.limits import LIMITS, effective
-from athena.model import Side
+from athena.model import OrderStatus, Side
 from athena.ops.guard_scratch import SYMBOL, ScratchGuard
 from athena.playbooks.proposing import replayed, what_if
 from athena.simulator.synthetic import SyntheticTape
@@ -58,6 +59,21 @@ def test_replay_repeats_the_record():
     assert len(judged) == 14
     assert {one.recorded for one in judged} >= {"", "ORDER_NOTIONAL", "SELF_CROSSING", "ORDER_QUANTITY", "GUARD_HALTED"}
     assert [(one.recorded, one.replayed) for one in judged if one.recorded != one.replayed] == []
+
+
+def test_an_order_that_a_reconciliation_opened_again_counts_in_the_replay_too():
+    """Ended, then found open: what could cross it is refused, in the record and in its repetition."""
+
+    async def reopened(desk):
+        await desk.send(desk.intent(Side.BUY, 10, desk.quote.bid * D("0.98")))
+        order, now = (await desk.broker.get_orders("open"))[0], desk.clock.now()
+        for told, more in ((replace(order, status=OrderStatus.CANCELED), {}), (order, {"reopened": True})):
+            desk.orders.take(told, None, "reconciliation", now, **more)
+            desk.guard.on_order(told)
+        await desk.send(desk.intent(Side.SELL, 10, desk.quote.bid * D("0.97")))
+
+    record, _ = record_of(reopened)
+    assert [(one.recorded, one.replayed) for one in replay(record)] == [("", ""), ("SELF_CROSSING", "SELF_CROSSING")]
 
 
 def test_a_candidate_refuses_what_is_beyond_it_and_only_that():

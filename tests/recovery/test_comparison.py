@@ -12,7 +12,8 @@ from athena.core import comparison
 from athena.core.comparison import Kind
 from athena.journal import Journal
 from athena.live.brokers.base import Rows
-from athena.live.order_book import OrderBook, fill_payload
+from athena.live.order_book import OrderBook
+from athena.live.order_payloads import fill_payload
 from athena.model import Clock, Fill, Order, OrderStatus, OrderType, Position, Side, TimeInForce
 from athena.ops import recovery
 from athena.playbooks.books import venue_truth

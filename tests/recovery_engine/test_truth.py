@@ -11,12 +11,12 @@ from athena.core.daily import daily_figures
 from athena.core.portfolio import Portfolio
 from athena.errors import RateLimited
 from athena.live import averages, reconciliation
-from athena.live.brokers.base import Rows
+from athena.live.brokers.base import OrderUpdated, Rows
 from athena.live.events import ClockRead
 from athena.live.guard_checklist import _loss
 from athena.live.order_lane import OrderLane
 from athena.live.startup_report import last_run, verify_tail
-from athena.model import CashFlow, OrderIntent, OrderType, Purpose, Side, TimeInForce
+from athena.model import CashFlow, OrderIntent, OrderStatus, OrderType, Purpose, Side, TimeInForce
 from athena.playbooks.books import slippage_analysis
 from athena.playbooks.books.system import connect
 from athena.simulator.orders import OrderRequest
@@ -412,6 +412,56 @@ def test_an_open_order_the_venue_denies_is_settled_when_the_position_agrees(trad
     assert trading.look().repaired[-1].action == "settled as canceled"
     assert trading.look().ok
     assert trading.halts() == []
+
+
+@pytest.mark.parametrize("status", [OrderStatus.CANCELED, OrderStatus.REJECTED])
+def test_an_order_that_ended_here_and_is_open_at_the_venue_counts_again(trading, tmp_path, status):
+    """Seen open in two looks in a row it is followed, in the exposure and after a restart, until the venue ends it."""
+    trading.resume().go(5)
+    resting(trading, "AAPL")
+    name = next(iter(trading.engine.book)).client_order_id
+    trading.engine.conclude(name, status, "concluded too soon")
+    assert trading.guard.gate.book.of("AAPL").buys == 0
+    first = trading.look()
+    assert [(item.kind, item.ours) for item in first.breaks] == [("orphan", status)]
+    assert not first.settled
+    assert [item.action for item in trading.look().repaired] == ["followed; it counts in the exposure"]
+    events = trading.journal.head()[0]
+    assert trading.look().ok
+    assert trading.journal.head()[0] == events + 1, "the look itself, and no news of the order"
+    assert trading.halts() == []
+    row = trading.journal.one("SELECT status, error, final_venue_at FROM orders")
+    assert tuple(row) == ("new", None, None)
+    trading.close()
+    again = Trading(tmp_path, before=trading)
+    try:
+        assert again.guard.gate.book.of("AAPL").buys == 10
+        again.broker.account.cancel_all()
+        again.go(5)
+        assert again.orders() == [("scripted", "AAPL", "canceled")]
+        assert len(again.engine.book) == again.guard.gate.book.of("AAPL").buys == 0
+        assert again.journal.rebuild(check_only=True).differences == ()
+    finally:
+        again.close()
+
+
+def test_late_news_of_an_order_that_ended_opens_nothing_and_one_filled_whole_halts_its_symbol(trading):
+    """The stream's older word changes no row; a venue that has a filled order open is told, and never believed."""
+    bought(trading)
+    order = asyncio.run(trading.broker.get_orders("all"))[0]
+    late, events = replace(order, status=OrderStatus.NEW, filled_quantity=Decimal(0)), trading.journal.head()[0]
+    trading.engine.process(OrderUpdated(late, "new", None, trading.clock.now()))
+    assert trading.journal.head()[0] == events
+    listed = trading.broker.get_orders
+
+    async def open_for_ever(*arguments, **keywords):
+        return Rows([*await listed(*arguments, **keywords), late])
+
+    trading.broker.get_orders = open_for_ever
+    trading.look()
+    assert [item.kind for item in trading.look().breaks] == ["orphan"]
+    assert trading.halts() == [("symbol", "AAPL", "reconciliation")]
+    assert len(trading.engine.book) == 0
 
 
 def test_an_order_of_ours_the_journal_never_had_is_followed_as_an_orphan(trading):
