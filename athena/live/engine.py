@@ -51,7 +51,7 @@ from athena.live.execution_guard import ExecutionGuard
 from athena.live.kept_quotes import QuoteKeeper
 from athena.live.market_data import MarketData
 from athena.live.order_book import News, OrderBook, Tracked
-from athena.live.order_news import take_answer, take_cancel_answer, take_resolved, take_update
+from athena.live.order_news import take_answer, take_cancel_answer, take_resolved, take_update, tell_strategy
 from athena.live.order_payloads import in_shares
 from athena.live.reconciler import Reconciler
 from athena.live.strategies.base import Strategy
@@ -194,6 +194,7 @@ class Engine:
             self.guard.on_order(in_shares(told, self.market.mark(told.symbol)))
             self.kept_quotes.on_order(news.order, self.clock.now())
             self._cancel_if_wanted(news.order.client_order_id)
+            tell_strategy(self, news.strategy, told.symbol, told.status, f"{told.symbol}, told after it was taken")
         if fill is not None:
             for strategy in self.strategies:
                 if strategy.name == news.strategy:

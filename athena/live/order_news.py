@@ -16,6 +16,8 @@ from athena.model import Fill, Order, OrderStatus
 if TYPE_CHECKING:
     from athena.live.engine import Engine
 
+_AT_WORK = (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED)
+
 
 def take_update(engine: Engine, order: Order, word: str, fill: Fill | None, at: datetime) -> None:
     """An order update of the stream, its execution first; a bust or a correction is booked back."""
@@ -35,19 +37,27 @@ def take_update(engine: Engine, order: Order, word: str, fill: Fill | None, at: 
 
 def take_answer(engine: Engine, answer: SubmissionAnswered) -> None:
     """The answer to a send: the order, or why there is none."""
-    tracked = engine.book.get(answer.client_order_id)
-    if tracked is not None and answer.status is OrderStatus.REJECTED:
-        engine.deciders.rejected(tracked.strategy, tracked.symbol, engine.duties.monotonic)
-    elif tracked is not None and answer.order is not None:
-        engine.deciders.accepted(tracked.strategy, tracked.symbol)
     if answer.order is not None:
         engine.follow_up(engine.book.take(answer.order, None, "answer", answer.order.updated_at or engine.clock.now()))
     elif answer.status is not None:
+        tracked = engine.book.get(answer.client_order_id)
         engine.conclude(answer.client_order_id, answer.status, answer.error)
-        if answer.status is OrderStatus.REJECTED:
-            engine.duties.look_soon(f"rejected: {answer.error}")  # buying power, a blocked account: learn it
+        if tracked is not None:
+            tell_strategy(engine, tracked.strategy, tracked.symbol, answer.status, answer.error)
         if answer.status is OrderStatus.UNKNOWN:
             engine.resolve(engine.book.get(answer.client_order_id))
+
+
+def tell_strategy(engine: Engine, strategy: str, symbol: str, status: OrderStatus, why: str) -> None:
+    """What became of its order: refused by the venue, by whatever way it is told, it pauses; at work, it need not.
+
+    A request that was answered is not at work yet: the venue may still refuse it by the stream.
+    """
+    if status is OrderStatus.REJECTED:
+        engine.deciders.rejected(strategy, symbol, engine.duties.monotonic)
+        engine.duties.look_soon(f"rejected: {why}")  # buying power, a blocked account: learn it
+    elif status in _AT_WORK:
+        engine.deciders.accepted(strategy, symbol)
 
 
 def take_resolved(engine: Engine, event: OrderResolved) -> None:

@@ -1,15 +1,18 @@
 """What the engine does, as transcripts of sessions on the in-process exchange: real matching, journal and guard."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
+from athena.errors import OrderRejected
 from athena.journal.journal import Journal
 from athena.live.backfill import run_days
+from athena.live.brokers.base import OrderUpdated
 from athena.live.events import CommandRequested
 from athena.live.startup import fail_stale_commands
-from athena.model import BrokerState
+from athena.model import BrokerState, Order, OrderStatus
 from athena.simulator import sessions
 from tests.engine.session import Flaky, Trading
 
@@ -122,6 +125,39 @@ def test_a_refused_connection_is_proof_that_nothing_was_sent(trading):
     trading.strategy.wants = {"AAPL": (10, None)}
     trading.go(10)
     assert [row[2] for row in trading.orders()] == ["not_sent", "filled"]
+
+
+@pytest.mark.parametrize("way", ["answer", "stream"])
+def test_a_refusal_pauses_its_strategy_longer_each_time_whichever_way_it_is_told(trading, way):
+    """Asked at each quote for 40 seconds it orders six times; the request answered with 200 is not at work yet."""
+    trading.resume().go(5)
+    sent, waiting = [], []
+
+    async def submit(approved):
+        sent.append(intent := approved.intent)
+        if way == "answer":
+            raise OrderRejected("insufficient buying power")
+        facts = intent.symbol, intent.side, intent.type, intent.time_in_force, OrderStatus.ACCEPTED, intent.quantity
+        waiting.append(Order(intent.client_order_id, f"b{len(sent)}", *facts, updated_at=trading.clock.now()))
+        return waiting[-1]
+
+    taken, trading.broker.submit = trading.broker.submit, submit
+    looks = trading.engine.reconciler.count
+    for shares in range(10, 50):
+        trading.strategy.wants = {"AAPL": (shares, None)}
+        trading.go(1, step=1)
+        for order in waiting:
+            rejected = replace(order, status=OrderStatus.REJECTED)
+            trading.engine.process(OrderUpdated(rejected, "rejected", None, trading.clock.now()))
+        waiting.clear()
+    assert len(sent) == 6  # at 0, 1, 3, 7, 15 and 31 seconds
+    assert trading.engine.reconciler.count - looks == 3, "the venue is looked at after one, at most every ten seconds"
+    trading.broker.submit = taken
+    trading.go(30)
+    trading.strategy.wants = {"AAPL": (10, None)}
+    trading.go(5)
+    assert trading.orders()[-1][2] == "filled"
+    assert not trading.engine.deciders.paused("scripted", "AAPL", 0.0), "what works begins the pauses anew"
 
 
 def test_a_difference_that_persists_halts_its_symbol_and_only_that_is_lifted_when_it_is_gone(trading):
