@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from athena.errors import AthenaError
+from athena.errors import AthenaError, BrokerError
 from athena.live.events import CommandFinished, CommandRequested, ExitRequested
 from athena.model import ZERO, OrderIntent, OrderType, Purpose, Side
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 CANCELLED_SECONDS = 8.0
 FILLED_SECONDS = 15.0
 POLL_SECONDS = 0.02
+LOOK_SECONDS = 0.25  # between two looks at the venue's own list
 
 Result = tuple[bool, dict[str, Any]]
 
@@ -84,11 +86,47 @@ class CommandDesk:
         return status.is_final, {"message": f"order {name} is {status.value}", "status": status}
 
     async def _cancel_all(self, _: str, arguments: Mapping[str, Any]) -> Result:
+        if symbol := str(arguments.get("symbol") or "").upper():
+            return await self._cancel_in(symbol)
         results = await self._engine.broker.cancel_all()  # also orders that are not ours
         left = await self._cancelled(None)
         said = [{"broker_order_id": r.broker_order_id, "status": r.status, "message": r.message} for r in results]
         message = f"{len(results)} order(s) cancelled" if not left else f"{len(left)} order(s) still open: {left[0]}"
         return not left, {"message": message, "cancelled": said, "still_open": left}
+
+    async def _cancel_in(self, symbol: str) -> Result:
+        """One symbol's open orders: the book's, then by id whatever else the venue lists, until it lists none."""
+        engine = self._engine
+        names = {tracked.client_order_id for tracked in engine.book.open_in({symbol})}
+        await self._cancelled({symbol})
+        deadline = time.monotonic() + CANCELLED_SECONDS
+        while (listed := await engine.broker.get_orders("open", symbols=[symbol])) or listed.unreadable:
+            names |= {order.client_order_id for order in listed}
+            if time.monotonic() > deadline:
+                break
+            for order in listed:
+                with suppress(BrokerError):  # the next look tells
+                    await engine.broker.cancel(order.broker_order_id)
+            await asyncio.sleep(LOOK_SECONDS)
+        if not names and not listed.unreadable:
+            return await self._nothing_in(symbol)
+        left = {o.client_order_id for o in listed} | {t.client_order_id for t in engine.book.open_in({symbol})}
+        filled = {name for name in names - left if self._facts(name)["status"] == "filled"}
+        cancelled = sorted(names - left - filled)
+        words = [f"{len(cancelled)} order(s) in {symbol} cancelled"]
+        words += [f"{len(filled)} filled before that"] if filled else []
+        words += [f"{len(left)} still open: {min(left)}"] if left else []
+        words += [f"{len(listed.unreadable)} of the venue's list cannot be read"] if listed.unreadable else []
+        told = {"message": ", ".join(words), "cancelled": cancelled, "filled": sorted(filled)}
+        return not (left or listed.unreadable), told | {"still_open": sorted(left)}
+
+    async def _nothing_in(self, symbol: str) -> Result:
+        """What to say where nothing was open: perhaps the symbol is mistyped."""
+        known = await self._engine.broker.get_asset(symbol) is not None
+        message = f"no order is open in {symbol}" if known else f"the venue knows no {symbol}; nothing was cancelled"
+        if others := {tracked.symbol for tracked in self._engine.book.open_in()}:
+            message += f"; orders are open in {', '.join(sorted(others))}"
+        return known, {"message": message, "cancelled": []}
 
     async def _close_position(self, command_id: str, arguments: Mapping[str, Any]) -> Result:
         symbol = str(arguments["symbol"]).upper()

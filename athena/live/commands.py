@@ -35,6 +35,9 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 }
 """What an engine can be asked, with the arguments each needs."""
 
+OPTIONAL: Mapping[str, tuple[str, ...]] = {"cancel_all": ("symbol",), "test_order": ("limit_price", "exit")}
+"""What else each takes. A `reason` goes with any, for the record; an argument that nobody reads is refused."""
+
 POLL_SECONDS = 0.05
 
 
@@ -112,6 +115,9 @@ def _ask(journal: Journal, name: str, arguments: dict[str, Any], timeout: float)
     for needed in COMMANDS[name]:
         if not arguments.get(needed):
             raise AthenaError(f"{name} needs {needed}.")
+    taken = (*COMMANDS[name], *OPTIONAL.get(name, ()), "reason")
+    for given in arguments.keys() - set(taken):
+        raise AthenaError(f"{name} takes no '{given}'. Nothing was asked.", did_you_mean(given, taken))
     require_engine(journal)
     command_id = uuid4().hex
     expires = datetime.now(UTC) + timedelta(seconds=timeout)

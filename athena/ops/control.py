@@ -97,8 +97,10 @@ def resume(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def cancel_orders(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Have the engine cancel open orders and say what the venue answered."""
-    return _show(arguments, _ask(settings, "cancel_all", {"symbol": arguments.symbol}, arguments.timeout))
+    """Have the engine cancel all open orders, or one symbol's, and say what became of them."""
+    told = _ask(settings, "cancel_all", {"symbol": arguments.symbol}, arguments.timeout)
+    _show(arguments, told)
+    return 10 if arguments.symbol and not told["cancelled"] else 0  # nothing to cancel there: perhaps a typo
 
 
 def close_position(settings: Settings, arguments: argparse.Namespace) -> int:

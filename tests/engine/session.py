@@ -1,21 +1,26 @@
 """A trading session in this process, step by step: the real exchange, journal, guard and engine; time goes by hand."""
 
 import asyncio
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
+from uuid import uuid4
 
 from athena.config import Settings
 from athena.core.portfolio import Portfolio
 from athena.errors import AmbiguousSubmission, BrokerUnavailable
 from athena.journal.journal import Journal
-from athena.live.brokers.base import Rows
+from athena.live.brokers.base import CancelResult, Rows
 from athena.live.brokers.paper import PaperBroker
 from athena.live.cash_flows import flows_since
+from athena.live.command_desk import CommandDesk
 from athena.live.engine import Engine
 from athena.live.events import (
     Cancel,
     ClockRead,
+    CommandRequested,
     ExitRequested,
     Reconcile,
     ReconciliationDone,
@@ -62,7 +67,7 @@ class Scripted:
 class Flaky(PaperBroker):
     """The paper venue with what can go wrong, switched on by the test."""
 
-    lose_answers = refuse_connection = reads_fail = False
+    lose_answers = refuse_connection = reads_fail = ignores_cancels = False
     phantom_shares = Decimal(0)
     sent = 0
 
@@ -74,6 +79,9 @@ class Flaky(PaperBroker):
         if self.lose_answers:
             raise AmbiguousSubmission("the answer was lost.")
         return order
+
+    async def cancel(self, broker_order_id):
+        return CancelResult(broker_order_id, 204) if self.ignores_cancels else await super().cancel(broker_order_id)
 
     async def get_positions(self):
         if self.reads_fail:
@@ -146,6 +154,22 @@ class Trading:
         key = f"exit:{self.monotonic}"
         self.engine.process(ExitRequested(OrderIntent(key, symbol, side, Decimal(abs(shares)), purpose=Purpose.EXIT)))
         return self.go(5)
+
+    def ask(self, name, **arguments):
+        """Have a command carried out, with what it asks of the venue; whether it succeeded, and its answer."""
+        asked = {"id": uuid4().hex, "name": name, "arguments": arguments, "expires_at": datetime.now(UTC)}
+        self.journal.append("command.requested", asked)
+        desk = CommandDesk(SimpleNamespace(engine=self.engine))
+
+        async def carried_out():
+            work = asyncio.create_task(desk.run(CommandRequested(asked["id"], name, arguments, "test")))
+            while not work.done():
+                await self._carry_out()
+                await asyncio.sleep(0.001)
+
+        self._run(carried_out())
+        row = self.journal.one("SELECT status, result FROM commands WHERE id = ?", (asked["id"],))
+        return row["status"] == "done", json.loads(row["result"])
 
     def resting(self, symbol):
         """A buy limit that nobody takes for now, and the guard's collar allows."""

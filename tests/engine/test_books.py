@@ -212,6 +212,8 @@ def test_a_command_without_an_engine_says_when_it_was_last_heard_of(journal):
         request_sync(journal, "reconcil")
     with pytest.raises(AthenaError, match="needs symbol"):
         request_sync(journal, "close_position", {})
+    with pytest.raises(AthenaError, match="flatten takes no 'symbol'"):
+        request_sync(journal, "flatten", {"symbol": "AAPL"})
 
 
 def test_a_command_waits_for_its_answer_and_not_for_ever(journal, tmp_path):

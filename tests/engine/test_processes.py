@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 import requests
 
+from athena.cli import main
 from athena.errors import ResumeRefused
 from athena.live.commands import request_sync
 from athena.model import Scope
@@ -81,7 +82,7 @@ def test_killed_at_random_no_order_is_sent_twice_none_is_forgotten_and_positions
 
 
 @pytest.mark.timeout(120)
-def test_an_operator_asks_and_the_engine_answers_acts_and_stops(live):
+def test_an_operator_asks_and_the_engine_answers_acts_and_stops(live, capsys):
     """Commands come back with their results, exits pass while halted, and SIGTERM ends in seconds with exit code 0."""
     engine = live.start_ready()
     resume(live)
@@ -102,8 +103,20 @@ def test_an_operator_asks_and_the_engine_answers_acts_and_stops(live):
         assert all(row["client_order_id"].startswith("athena-operator-") for row in exits)
         phone = {"symbol": "JPM", "qty": "5", "side": "buy", "type": "limit", "limit_price": "1"}
         phone |= {"time_in_force": "day", "client_order_id": "phone"}
-        requests.post(f"{live.url}/v2/orders", headers=KEY, timeout=5, json=phone)
-        wait_for(lambda: journal.one("SELECT 1 FROM orders WHERE client_order_id = 'phone'"), "the phone's order")
+        for order in (phone, phone | {"symbol": "XOM", "client_order_id": "tablet"}):
+            requests.post(f"{live.url}/v2/orders", headers=KEY, timeout=5, json=order)
+        named = "SELECT 1 FROM orders WHERE client_order_id = 'phone'"
+        wait_for(lambda: journal.one(named), "the phone's order")
+        at_home = ["--home", str(live.home)]
+        assert main(["cancel-orders", "XOM", *at_home]) == 0
+        assert capsys.readouterr().out.splitlines() == ["1 order(s) in XOM cancelled", "  cancelled: tablet"]
+        assert {name: venue_orders(live)[name]["status"] for name in ("phone", "tablet")} == {
+            "phone": "new", "tablet": "canceled",
+        }  # fmt: skip
+        assert main(["cancel-orders", "XOM", *at_home]) == 10
+        assert capsys.readouterr().out == "no order is open in XOM; orders are open in JPM\n"
+        assert main(["cancel-orders", "JMP", *at_home]) == 1
+        assert "the venue knows no JMP; nothing was cancelled; orders are open in JPM" in capsys.readouterr().err
         assert journal.one("SELECT strategy FROM orders WHERE client_order_id = 'phone'")["strategy"] == "external"
         assert request_sync(journal, "cancel_all").ok
         assert venue_orders(live)["phone"]["status"] == "canceled"

@@ -8,13 +8,15 @@ import pytest
 
 from athena.errors import OrderRejected
 from athena.journal.journal import Journal
+from athena.live import command_desk
 from athena.live.backfill import run_days
 from athena.live.brokers.base import OrderUpdated
 from athena.live.events import CommandRequested
 from athena.live.startup import fail_stale_commands
-from athena.model import BrokerState, Order, OrderStatus
+from athena.model import BrokerState, Order, OrderStatus, OrderType, Side, TimeInForce
 from athena.simulator import sessions
-from tests.engine.session import Flaky, Trading
+from athena.simulator.orders import OrderRequest
+from tests.engine.session import SYMBOLS, Flaky, Trading
 
 
 @pytest.fixture
@@ -267,6 +269,51 @@ def test_an_expired_command_is_failed_and_not_begun(trading):
     trading.go(5)
     assert trading.commands == []
     assert "expired" in trading.journal.one("SELECT result FROM commands")["result"]
+
+
+def rest(trading, symbol, name):
+    """An order from outside, as from the account's owner's phone."""
+    limit = trading.resting(symbol)
+    trading.broker.account.submit(
+        OrderRequest(symbol, Side.BUY, OrderType.LIMIT, TimeInForce.DAY, Decimal(1), None, limit, client_order_id=name)
+    )
+
+
+def test_orders_of_one_symbol_are_cancelled_and_no_others(trading):
+    """The book's orders and an outsider's in that symbol end, other symbols' rest on; none there is said."""
+    trading.go(10).resume()
+    trading.strategy.wants = {symbol: (10, trading.resting(symbol)) for symbol in SYMBOLS}
+    trading.go(10)
+    for symbol in SYMBOLS:
+        rest(trading, symbol, f"phone-{symbol}")
+    ok, told = trading.ask("cancel_all", symbol="aapl")
+    assert (ok, told["message"]) == (True, "2 order(s) in AAPL cancelled")
+    assert "phone-AAPL" in told["cancelled"]
+    assert [order.symbol for order in trading.broker.account.orders("open")] == ["MSFT", "MSFT"]
+    ours = [row[1:] for row in trading.orders() if row[0] == "scripted"]
+    assert sorted(ours) == [("AAPL", "canceled"), ("MSFT", "new")]
+    nothing = "no order is open in AAPL; orders are open in MSFT"
+    assert trading.ask("cancel_all", symbol="AAPL") == (True, {"message": nothing, "cancelled": []})
+    ok, told = trading.ask("cancel_all", symbol="APPL")
+    assert (ok, told["message"][:50]) == (False, "the venue knows no APPL; nothing was cancelled; or")
+    assert len(trading.broker.account.orders("open")) == 2
+    assert trading.ask("cancel_all")[0]
+    assert trading.broker.account.orders("open") == ()
+
+
+def test_what_the_book_does_not_follow_is_cancelled_too_or_told_as_open(trading, monkeypatch):
+    """The venue's own list decides: an order only there is cancelled by its id, and none counts while it is listed."""
+    monkeypatch.setattr(command_desk, "CANCELLED_SECONDS", 0.3)
+    trading.go(10).resume()
+    rest(trading, "AAPL", "phone")
+    trading.engine.conclude("phone", OrderStatus.NOT_SENT, "as an orphan has it")
+    trading.broker.ignores_cancels = True
+    ok, told = trading.ask("cancel_all", symbol="AAPL")
+    assert (ok, told["still_open"], told["cancelled"]) == (False, ["phone"], [])
+    trading.broker.ignores_cancels = False
+    ok, told = trading.ask("cancel_all", symbol="AAPL")
+    assert (ok, told["still_open"], told["cancelled"]) == (True, [], ["phone"])
+    assert trading.broker.account.orders("open") == ()
 
 
 def test_earlier_days_are_traded_by_the_same_engine_and_agree_with_the_venue(tmp_path):
