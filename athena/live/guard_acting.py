@@ -168,7 +168,8 @@ class Acting:
             self.gate.flag.halt()
             self._retry_ns = boottime_ns() + _RETRY_NS
             return
-        self.gate.reload()
+        if origin is Origin.GUARD:  # the book is its own thread's: the guardian's halt is read at the next news
+            self.gate.reload()
         self._record(code, reason, observed, limit, venue_at, f"{scope.value} {mode.value}", **facts)
 
     def _record(

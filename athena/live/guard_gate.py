@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 5
 _EXIT = Purpose.EXIT  # looking a member up in its class takes longer than reading the clock
+_UNREAD = -1  # no word is negative: halts and limits are read again at the next order or news
 _JUST_BEFORE = timedelta(seconds=2)  # a quote this old still says what the market was when an order filled
 _GATE = "SELECT epoch, (SELECT status FROM orders WHERE client_order_id = ?) AS known FROM guard WHERE id = 1"
 
@@ -54,9 +55,9 @@ class Gate:
     ) -> None:
         self.flag, self.journal, self.book, self.flag_path = flag, journal, book, flag_path
         self.disconnected_ns = 0  # boot time since when the venue is gone; 0 while it is there
+        self._change = flag.words[E]  # before what it announces is read
         self.rules = Rules.load(journal)
         self.broken = ""  # why nothing may pass any more in this process; "" while all is well
-        self._change = flag.words[E]
         self._in_flight: dict[int, int] = {}  # sequence of the intent -> boot time its sending began
         self._approved: set[int] = set()  # approved and not yet sent: each goes out once
         self._lock = threading.RLock()
@@ -162,8 +163,8 @@ class Gate:
         change = self.flag.words[E]
         try:
             before, self.rules = self.rules, Rules.load(self.journal)
-        except (AthenaError, OSError) as error:
-            self._change = 0  # try again at the next order
+        except (AthenaError, OSError, ValueError) as error:
+            self._change = _UNREAD
             return Refused(Code.GUARD_UNSURE, f"halts and limits cannot be read: {error}")
         self._change = change
         self.acting.rules_changed(before, self.rules)
@@ -212,9 +213,15 @@ class Gate:
             self._in_flight.pop(approved.sequence, None)
             self.flag.words[S] = next(iter(self._in_flight.values()), 0)
 
-    # The book's news
+    # The book's news. The looks that follow it go by halts and limits as they stand: no order may come to read them.
+
+    def _heed(self) -> None:
+        """Take up changed halts and limits; before the book moves, so that what was acknowledged ends here."""
+        if self.flag.words[E] != self._change:
+            self.reload()
 
     def on_quote(self, quote: Quote) -> None:
+        self._heed()
         if quote.at >= self.book.day_end:
             self._roll(quote.at)
         self.book.quote(quote)
@@ -227,6 +234,7 @@ class Gate:
         self.book.order(order)
 
     def on_fill(self, fill: Fill, bid: Decimal | None, ask: Decimal | None) -> None:
+        self._heed()
         mid = (bid + ask) / 2 if bid is not None and ask is not None and 0 < bid <= ask else None
         symbol = self.book.of(fill.symbol)
         if mid is None and symbol.quote_at is not None and timedelta(0) <= fill.at - symbol.quote_at <= _JUST_BEFORE:
@@ -242,6 +250,7 @@ class Gate:
         self.book.buying_power, self.book.ordered = account.buying_power, ZERO
 
     def on_cash_flow(self, flow: CashFlow) -> None:
+        self._heed()
         self.book.cash_flow(flow)
         self.acting.look(flow.at)
 

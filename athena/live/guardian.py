@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from athena.errors import AthenaError
 from athena.live.guard_flag import GuardFlag, H, R, S, boottime_ns
 from athena.live.guard_halting import adopt, clear_halts, finish_resume
+from athena.live.guard_rules import Rules
 from athena.live.verdict import Code
 from athena.model import Origin
 
@@ -101,7 +102,7 @@ class Guardian:
             flag.halt()
         elif flag.words[R] != halted:
             self._unacknowledged(journal, flag, halted)
-        self._disconnected()
+        self._disconnected(journal)
         if self._ticks % 10 == 1:
             self._expire(journal, flag)
 
@@ -127,16 +128,18 @@ class Guardian:
         if ids:
             clear_halts(flag, journal, ids, by="guardian", reason="its time is over")
 
-    def _disconnected(self) -> None:
-        gate = self._gate
-        since, limit = gate.disconnected_ns, gate.rules.value(DISCONNECT)
-        if since and isinstance(limit, Decimal) and not gate.rules.owned_by(DISCONNECT):
-            gone = (boottime_ns() - since) / 1e9
-            if gone > limit:
-                why = f"the venue has been gone for {gone:.1f} s"
-                gate.acting.act(
-                    DISCONNECT, Code.DISCONNECTED, why, f"{gone:.1f} s", limit, None, origin=Origin.CONNECTIVITY
-                )
+    def _disconnected(self, journal: Journal) -> None:
+        """Halt when the venue is gone too long, by what stands now: the gate's rules are read anew only by its news."""
+        since = self._gate.disconnected_ns
+        if not since:
+            return
+        rules = Rules.load(journal)
+        limit, gone = rules.value(DISCONNECT), (boottime_ns() - since) / 1e9
+        if isinstance(limit, Decimal) and gone > limit and not rules.owned_by(DISCONNECT):
+            why = f"the venue has been gone for {gone:.1f} s"
+            self._gate.acting.act(
+                DISCONNECT, Code.DISCONNECTED, why, f"{gone:.1f} s", limit, None, origin=Origin.CONNECTIVITY
+            )
 
     def _reopen_flag(self) -> None:
         """The flag's file was removed, replaced or cut: use the one processes will open from now on, halted."""

@@ -112,7 +112,6 @@ async def _cancel(desk: ScratchGuard) -> None:
 
 
 async def _disconnect(desk: ScratchGuard) -> None:
-    desk.guard.check(_buy(desk), desk.clock.now())  # a changed limit is taken up at the next check
     desk.guard.on_broker_state(BrokerState.DISCONNECTED)
     await desk.wait_halted()
 

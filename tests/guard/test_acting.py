@@ -9,7 +9,7 @@ import pytest
 
 from athena.config import Settings
 from athena.live.execution_guard import ExecutionGuard
-from athena.model import Mode, Origin, Scope, Side
+from athena.model import CashFlow, Mode, Origin, Scope, Side
 from tests.guard.conftest import (
     NOON,
     D,
@@ -61,6 +61,37 @@ def test_overridden_loss_counts_from_there(engine: ExecutionGuard, handle: Execu
     assert handle.halts() == ()
     engine.on_quote(quote(bid="79.99", ask="80.01"))
     assert len(handle.halts()) == 1
+
+
+@pytest.mark.parametrize("news", ["quote", "fill", "cash flow"])
+def test_a_tightened_loss_limit_is_watched_without_an_order(
+    engine: ExecutionGuard, handle: ExecutionGuard, filled: Filled, news: str
+) -> None:
+    """A loss limit that another process tightens binds at the next news of any kind, not at the next order."""
+    filled(BUY, "10", "100")
+    engine.on_quote(quote(bid="91.99", ask="92.01"))  # $80 lost
+    handle.set_limit("max_daily_loss_dollars", 50)
+    if news == "quote":
+        engine.on_quote(quote(bid="91.99", ask="92.01"))
+    elif news == "fill":
+        take_fill(engine, fill(intent(BUY, "1"), "1", "92"))
+    else:
+        engine.on_cash_flow(CashFlow("f", "FEE", D("-0.01"), NOON))
+    assert [halt.owner for halt in handle.halts()] == ["max_daily_loss_dollars"]
+    assert not engine.flag.allows()
+
+
+def test_a_loss_after_an_override_halts_without_an_order(
+    engine: ExecutionGuard, handle: ExecutionGuard, filled: Filled
+) -> None:
+    """What is acknowledged is the loss of the override's moment: a fall right after it halts at the first quote."""
+    engine.set_limit("max_daily_loss_dollars", 100)
+    filled(BUY, "10", "100")
+    engine.on_quote(quote(bid="89.99", ask="90.01"))
+    handle.resume(override=True)
+    engine.on_quote(quote(bid="79.99", ask="80.01"))
+    assert [halt.owner for halt in handle.halts()] == ["max_daily_loss_dollars"]
+    assert engine.gate.book.loss_acknowledged == 100
 
 
 def measure_no_slippage(engine: ExecutionGuard) -> None:

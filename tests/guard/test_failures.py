@@ -23,7 +23,8 @@ import pytest
 from athena.config import Settings
 from athena.errors import GuardError
 from athena.live.execution_guard import ExecutionGuard
-from athena.live.guard_flag import GuardFlag, boottime_ns
+from athena.live.guard_flag import E, GuardFlag, boottime_ns
+from athena.live.guard_rules import Rules
 from athena.live.guardian import Guardian
 from athena.live.verdict import Approved
 from athena.model import Mode, Scope
@@ -138,6 +139,26 @@ def test_a_hung_database_lets_the_lease_run_out(engine: ExecutionGuard) -> None:
         refused = engine.check(intent(), NOON)
         assert refused is not None
         assert refused.code == "GUARD_UNSURE"
+
+
+def test_rules_that_cannot_be_read_refuse_until_they_are(
+    engine: ExecutionGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change whose rules are unreadable refuses every order, with a new flag's empty words; news do not raise."""
+
+    def unreadable(_: object) -> Rules:
+        raise ValueError("no JSON")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Rules, "load", unreadable)
+        engine.flag.words[E] = 0
+        for _ in range(2):
+            engine.on_quote(quote())
+            refused = engine.check(intent(), NOON)
+            assert refused is not None
+            assert refused.code == "GUARD_UNSURE"
+    engine.on_quote(quote())
+    assert engine.check(intent(), NOON) is None
 
 
 CUT = (

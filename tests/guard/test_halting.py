@@ -257,6 +257,18 @@ def test_disconnection_halts_and_only_its_own_halt_is_lifted(engine: ExecutionGu
     assert not engine.flag.allows()
 
 
+def test_a_second_outage_halts_without_an_order_between(engine: ExecutionGuard, handle: ExecutionGuard) -> None:
+    """The guardian goes by halts and limits as they stand: no quote and no order needs to come after the first lift."""
+    handle.set_limit("max_disconnect_seconds", 1)
+    for _ in range(2):
+        engine.gate.disconnected_ns = boottime_ns() - 2_000_000_000
+        until(lambda: not engine.flag.allows() and bool(handle.halts()), 5)
+        assert [halt.origin for halt in handle.halts()] == [Origin.CONNECTIVITY]
+        engine.on_broker_state(BrokerState.CONNECTED)
+        engine.lift(Origin.CONNECTIVITY, "back and reconciled")
+        until(engine.flag.allows, 5)
+
+
 def test_start_is_halted_and_replaces_earlier_starts(started: ExecutionGuard, settings: Settings) -> None:
     """Every engine start halts; the halt of an earlier start does not pile up."""
     started.close()
