@@ -84,7 +84,9 @@ def post_slack(url: str, text: str, timeout_seconds: float) -> Outcome:
         return Outcome(Fate.LATER, "Slack's certificate does not hold")
     except requests.exceptions.ConnectionError as error:
         if _never_connected(error):
-            return Outcome(Fate.LATER, "Slack cannot be reached: connection refused or no such host")
+            proxied = isinstance(error, requests.exceptions.ProxyError)
+            why = "the proxy is not there, or refuses" if proxied else "connection refused or no such host"
+            return Outcome(Fate.LATER, f"Slack cannot be reached: {why}")
         return Outcome(Fate.UNSURE, "Slack broke the connection before it answered")
     except (requests.exceptions.RequestException, ValueError) as error:  # an address that is none
         return Outcome(Fate.REFUSED, f"{SLACK_VARIABLE} cannot be used ({type(error).__name__})")
@@ -93,10 +95,14 @@ def post_slack(url: str, text: str, timeout_seconds: float) -> Outcome:
 
 
 def _never_connected(error: BaseException) -> bool:
-    from urllib3.exceptions import NewConnectionError
+    """Whether no request left: urllib3 tells a proxy that cannot be reached as one that broke off with the message."""
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, SSLError
 
     reason = getattr(error.args[0] if error.args else None, "reason", None)
-    return isinstance(reason, NewConnectionError)
+    if isinstance(reason, ProxyError):
+        reason = reason.original_error
+    never = isinstance(reason, (NewConnectionError, ConnectTimeoutError, SSLError))
+    return never or str(reason).startswith("Tunnel connection failed")
 
 
 def _said(answer: object, url: str) -> str:
