@@ -202,6 +202,7 @@ def _filtered(arguments: argparse.Namespace) -> bool:
 
 def _show_audit(settings: Settings, lines: list[dict[str, Any]], checked: Any) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console, table = Console(highlight=False), Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
@@ -211,9 +212,10 @@ def _show_audit(settings: Settings, lines: list[dict[str, Any]], checked: Any) -
         at = datetime.fromisoformat(line["at"]).astimezone()
         who = line["who"] if line["who"] in line["actor"] else f"{line['who']} (written by {line['actor']})"
         style = "red" if line["override"] else ""
-        table.add_row(str(line["sequence"]), f"{at:%Y-%m-%d %H:%M:%S}", who, line["what"], line["reason"], style=style)
+        told = map(escape, (who, line["what"], line["reason"]))
+        table.add_row(str(line["sequence"]), f"{at:%Y-%m-%d %H:%M:%S}", *told, style=style)
     word = "[green bold]OK[/]" if checked.ok else "[red bold]BROKEN[/]"
-    console.print(f"{word} {settings.account_name}: {checked}")
+    console.print(f"{word} {settings.account_name}: {escape(str(checked))}")
     overridden = sum(line["override"] for line in lines)
     console.print(
         f"{len(lines)} change{'s' * (len(lines) != 1)}" + (f", [red]{overridden} overrides[/]" if overridden else "")

@@ -102,10 +102,12 @@ def reports(settings: Settings, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([{**asdict(e), "html": str(archive.path(e, "html"))} for e in entries]))
         return 0
+    from rich.markup import escape
+
     console = _console()
     for entry in entries[: arguments.number]:
         failed = "" if entry.succeeded else " (failed)"
-        made = f"{entry.finished_at[:16].replace('T', ' ')} UTC by {entry.who}"
+        made = f"{entry.finished_at[:16].replace('T', ' ')} UTC by {escape(entry.who)}"
         console.print(f"{entry.trading_date}  {_coloured(entry.verdict)}{failed}  [bold]{entry.playbook}[/]  {made}")
         console.print(f"            {entry.reason}", markup=False)
         console.print(f"            {archive.path(entry, 'html')}", soft_wrap=True, markup=False)
@@ -143,7 +145,7 @@ class _Progress:
     def __init__(self, quiet: bool) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(30), TimeElapsedColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(30), TimeElapsedColumn())
         self._bars = Progress(*columns, console=_console(stderr=True), transient=True, disable=quiet)
         self._tasks: dict[str, Any] = {}
 
@@ -161,8 +163,10 @@ class _Progress:
 
 
 def _show(run: PlaybookRun) -> None:
+    from rich.markup import escape
+
     console = _console()
-    console.print(f"{_coloured(run.verdict)} {run.name} {run.trading_date}: {run.reason or run.error}")
+    console.print(f"{_coloured(run.verdict)} {run.name} {run.trading_date}: {escape(run.reason or run.error)}")
     if run.action:
         console.print(f"next    {run.action}", markup=False)
     if run.changed:
@@ -174,6 +178,7 @@ def _show(run: PlaybookRun) -> None:
 
 
 def _verdicts(outcomes: list[Outcome], settings: Settings) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -182,14 +187,14 @@ def _verdicts(outcomes: list[Outcome], settings: Settings) -> None:
     for outcome in outcomes:
         run = outcome.run
         if run is None:
-            table.add_row("[red bold]NOT RUN[/]", outcome.name, outcome.error, "", "")
+            table.add_row("[red bold]NOT RUN[/]", outcome.name, escape(outcome.error), "", "")
             continue
         word = _coloured(run.verdict) + ("" if run.succeeded else " (failed)")
         reason = run.reason if run.succeeded else run.error
-        table.add_row(word, run.name, reason, run.changed or "–", f"{run.seconds:.1f}")
+        table.add_row(word, run.name, escape(reason), escape(run.changed) or "–", f"{run.seconds:.1f}")
     console = _console()
     console.print(table)
-    console.print(f"index   {settings.reports / 'index.html'}", soft_wrap=True)
+    console.print(f"index   {settings.reports / 'index.html'}", soft_wrap=True, markup=False)
 
 
 def _as_json(run: PlaybookRun) -> dict[str, Any]:

@@ -61,6 +61,7 @@ def _apply(settings: Settings, wanted: Sequence[Proposal], reason: str, *, dry_r
 
 def _show(settings: Settings, wanted: Sequence[Proposal], evidence: Evidence, report: Assessment) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from athena.live.limits import show
@@ -80,7 +81,7 @@ def _show(settings: Settings, wanted: Sequence[Proposal], evidence: Evidence, re
         arrow = "[green]▼[/]" if one.tightens else "[yellow]▲[/]"
         refuses = f"{effect['refused']} {effect['codes'].split(' × ')[0]}".strip()
         proposed = f"{arrow} {show(one.name, one.proposed)}"
-        table.add_row(one.label, show(one.name, one.current), proposed, refuses, one.reason)
+        table.add_row(escape(one.label), show(one.name, one.current), proposed, refuses, escape(one.reason))
     console.print(table)
     repeats = report.findings[0]
     console.print(f"replay    {repeats.observed}", markup=False)
@@ -90,4 +91,4 @@ def _show(settings: Settings, wanted: Sequence[Proposal], evidence: Evidence, re
             console.print(f"{label}: would have refused {effect['refused']} of {report.numbers['let_through']}"
                           f" orders worth ${effect['notional']:,.0f}{freed}", markup=False)  # fmt: skip
     colour = COLOURS[Verdict(report.verdict)]
-    console.print(f"[{colour} bold]{report.verdict}[/] {report.reason}")
+    console.print(f"[{colour} bold]{report.verdict}[/] {escape(report.reason)}")

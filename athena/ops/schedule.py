@@ -161,6 +161,7 @@ def _calendar_words(check: Event | None, days: TradingDays) -> str:
 
 def _show(now: datetime, coming: list[core.Due], past: list[dict[str, Any]], days: TradingDays) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False)
@@ -187,7 +188,7 @@ def _show(now: datetime, coming: list[core.Due], past: list[dict[str, Any]], day
         told = str(result.get("told") or result.get("why") or "")[:160]
         if row["status"] == "interrupted":
             told += f"; now: athena schedule --run {row['job'].replace('_', '-')}"
-        table.add_row(row["job"], f"{due_at:%a %Y-%m-%d %H:%M}", f"[{colour}]{row['status']}[/]", told)
+        table.add_row(row["job"], f"{due_at:%a %Y-%m-%d %H:%M}", f"[{colour}]{row['status']}[/]", escape(told))
     console.print("")
     console.print(table)
 

@@ -70,6 +70,7 @@ def show_limits(found: SystemStatus, *, as_json: bool = False) -> int:
     if as_json:
         print(json.dumps([{**row, "value": str(row["value"])} for row in found.guard.to_dict()["limits"]]))
         return 0
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
@@ -77,7 +78,7 @@ def show_limits(found: SystemStatus, *, as_json: bool = False) -> int:
         table.add_column(heading, justify="left" if heading in {"limit", "for"} else "right")
     for line in lines:
         value, used = show(line.name, line.value), line.use
-        table.add_row(line.name, line.target or "everything", value, used, _headroom(line.ratio))
+        table.add_row(line.name, escape(line.target or "everything"), value, used, _headroom(line.ratio))
     _print([table])
     return 0
 
@@ -213,6 +214,7 @@ def _screen(found: SystemStatus) -> list[RenderableType]:
 
 
 def _rows(name: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> list[Any]:
+    from rich.markup import escape
     from rich.table import Table
 
     if not rows:
@@ -222,7 +224,7 @@ def _rows(name: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> li
         numeric = column not in {"symbol", "side", "type", "status", "strategy"}
         table.add_column(column.replace("_", " "), justify="right" if numeric else "left")
     for row in rows[:LINES_MAX]:
-        table.add_row(*("?" if row[column] is None else str(row[column]) for column in columns))
+        table.add_row(*("?" if row[column] is None else escape(str(row[column])) for column in columns))
     more = [f"… and {len(rows) - LINES_MAX} more {name}s"] if len(rows) > LINES_MAX else []
     return [table, *more]
 
@@ -230,7 +232,9 @@ def _rows(name: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> li
 def _books(reconciliation: dict[str, Any]) -> str:
     if reconciliation["ok"] is None:
         return "[yellow]?[/] never reconciled with the venue"
-    told = "agree with the venue" if reconciliation["ok"] else f"DIFFER: {reconciliation['breaks']}"
+    from rich.markup import escape
+
+    told = "agree with the venue" if reconciliation["ok"] else escape(f"DIFFER: {reconciliation['breaks']}")
     return f"{_mark(reconciliation['ok'])} {told}{_ago(reconciliation)}"
 
 

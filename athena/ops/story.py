@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from athena.config import Settings
@@ -124,7 +125,8 @@ class Story:
             raise AthenaError(f"the report failed: {result.stderr.strip() or result.stdout.strip()}")
         told = json.loads(result.stdout)
         self.page = Path(told["html"]).with_name("daily_report.html")
-        self._told(f"daily report in {time.monotonic() - began:.1f} s: [bold]{told['verdict']}[/]. {told['reason']}")
+        answer = f"[bold]{told['verdict']}[/]. {escape(told['reason'])}"
+        self._told(f"daily report in {time.monotonic() - began:.1f} s: {answer}")
 
     def start_again(self) -> None:
         """The engine once more, for whoever wants to look around; halted, as after any start."""
@@ -194,7 +196,7 @@ class Story:
         )
         if row is None:
             raise AthenaError(f"the slippage limit did not halt {SHOCKED}; the demo expected it to.")
-        self._told(f"      the guard halted {SHOCKED} by itself: {row['reason']}", "yellow")
+        self._told(f"      the guard halted {SHOCKED} by itself: {escape(row['reason'])}", "yellow")
 
     def _shock(self, symbol: str, spread_multiple: int, minutes: int) -> None:
         body = {"symbol": symbol, "seconds": minutes * 60, "spread_multiple": spread_multiple}
