@@ -33,6 +33,7 @@ class Acting:
         self.gate, self._halt = gate, halt
         self._retry_ns = 0  # a halt that could not be journaled is tried again then, not at every quote
         self._warned_ns = -MINUTE_NS
+        self._began = gate.journal.head()[0]  # what was overridden before the engine's start acknowledges nothing
         self._adopt(gate.rules)
 
     def _adopt(self, rules: Rules) -> None:
@@ -50,12 +51,19 @@ class Acting:
         )
 
     def rules_changed(self, before: Rules, after: Rules) -> None:
-        """A guard's halt that was cleared is acknowledged: it counts anew from here, or it would come straight back."""
+        """A guard's halt that was cleared is acknowledged: it counts anew from here, or it would come straight back.
+
+        A day's loss over its limit is acknowledged by an operator's override of a halt of everything only: the lift of
+        another halt, which the system may do by itself, grants no loss beyond what was acknowledged.
+        """
         book = self.gate.book
         loss = book.daily_loss
-        if before.mode is Mode.HALTED and after.mode is not Mode.HALTED:
-            over = loss is not None and loss >= after.bounds("", "").max_daily_loss_dollars
-            book.loss_acknowledged = loss if over and loss is not None else ZERO
+        over = loss if loss is not None and loss >= after.bounds("", "").max_daily_loss_dollars else ZERO
+        stopped = {h.id for h in before.halts if h.scope is Scope.GLOBAL and h.mode is Mode.HALTED}
+        if self._overridden(stopped - {halt.id for halt in after.halts}):
+            book.loss_acknowledged = over
+        elif before.mode is Mode.HALTED and after.mode is not Mode.HALTED:
+            book.loss_acknowledged = min(book.loss_acknowledged, over)
         gone = {halt.owner for halt in before.halts} - {halt.owner for halt in after.halts}
         if LOSSES in gone:
             book.results.clear()
@@ -64,6 +72,14 @@ class Acting:
             book.peak = book.equity - book.all_transfers
         after.scale(before.factor)
         self._adopt(after)
+
+    def _overridden(self, cleared: set[str]) -> bool:
+        """Whether one of these halts was cleared against the checklist; False where that cannot be read."""
+        try:
+            clearings = self.gate.journal.events(self._began, ("halt.cleared",)) if cleared else ()
+            return any(event.payload["id"] in cleared and event.payload.get("override") for event in clearings)
+        except (AthenaError, OSError, ValueError):
+            return False
 
     def look(self, venue_at: datetime) -> None:
         """Compare loss, losing streak and drawdown with their limits after anything moved them."""

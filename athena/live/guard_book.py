@@ -47,7 +47,7 @@ class Book:
         self.opening_equity: Decimal | None = None
         self.starting_equity: Decimal | None = None  # opening equity and the day's transfers: its loss counts from here
         self.transfers = self.all_transfers = ZERO  # deposits less withdrawals, of the day and ever: not profit
-        self.loss_acknowledged = ZERO  # trading was resumed by override in spite of this loss
+        self.loss_acknowledged = ZERO  # an override resumed trading in spite of this loss; a restart forgets it
         self.peak = ZERO  # of equity less all transfers
         self.buying_power: Decimal | None = None
         self.ordered = ZERO  # dollars ordered since buying power was read

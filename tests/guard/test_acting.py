@@ -94,6 +94,79 @@ def test_a_loss_after_an_override_halts_without_an_order(
     assert engine.gate.book.loss_acknowledged == 100
 
 
+@pytest.fixture
+def overridden(engine: ExecutionGuard, handle: ExecutionGuard, filled: Filled) -> ExecutionGuard:
+    """The engine's guard, halted at a loss of $100 of $100 and resumed by override, with 10 shares of $90."""
+    engine.set_limit("max_daily_loss_dollars", 100)
+    filled(BUY, "10", "100")
+    engine.on_quote(quote(bid="89.99", ask="90.01"))
+    handle.resume(override=True)
+    assert engine.check(intent(), NOON) is None
+    return engine
+
+
+def test_an_automatic_lift_acknowledges_no_loss(overridden: ExecutionGuard, handle: ExecutionGuard) -> None:
+    """After an override each outage and its lift grants nothing: as much again as was acknowledged halts for good."""
+    for price in (82, 81):
+        overridden.on_quote(quote(bid=f"{price}", ask=f"{price}"))
+        handle.halt("the venue is gone", origin=Origin.CONNECTIVITY)
+        assert overridden.check(intent(), NOON).code == "GUARD_HALTED"  # type: ignore[union-attr]
+        handle.lift(Origin.CONNECTIVITY, "back, and the books agree")
+        assert overridden.check(intent(), NOON) is None
+        assert overridden.gate.book.loss_acknowledged == 100
+    overridden.on_quote(quote(bid="80", ask="80"))
+    assert [halt.owner for halt in handle.halts()] == ["max_daily_loss_dollars"]
+
+
+def test_a_lift_at_a_smaller_loss_counts_it_whole_again(overridden: ExecutionGuard, handle: ExecutionGuard) -> None:
+    """Once the loss is under its limit again a lift takes the acknowledgement back."""
+    handle.halt("the venue is gone", origin=Origin.CONNECTIVITY)
+    overridden.on_quote(quote(bid="90.02", ask="90.04"))
+    handle.lift(Origin.CONNECTIVITY, "back, and the books agree")
+    overridden.on_quote(quote(bid="89.99", ask="90.01"))
+    assert [halt.owner for halt in handle.halts()] == ["max_daily_loss_dollars"]
+
+
+def test_a_resume_without_override_acknowledges_no_loss(
+    engine: ExecutionGuard, handle: ExecutionGuard, filled: Filled
+) -> None:
+    """A checklist that saw only the last minute's smaller loss clears the halt; it comes straight back."""
+    engine.set_limit("max_daily_loss_dollars", 100)
+    filled(BUY, "10", "100")
+    engine.on_quote(quote(bid="89.99", ask="90.01"))
+    reconciled(engine)
+    assert not handle.resume().override
+    engine.on_quote(quote(bid="89.99", ask="90.01"))
+    assert [halt.owner for halt in handle.halts()] == ["max_daily_loss_dollars"]
+    assert engine.gate.book.loss_acknowledged == 0
+
+
+def test_an_override_elsewhere_acknowledges_no_loss(overridden: ExecutionGuard, handle: ExecutionGuard) -> None:
+    """The checklist of a symbol's halt does not ask for the day's loss, so its override does not answer for it."""
+    overridden.on_quote(quote(bid="85", ask="85"))
+    handle.halt("odd", scope=Scope.SYMBOL, target="AAPL")
+    overridden.on_quote(quote(bid="85", ask="85"))
+    assert handle.resume("AAPL", override=True).override
+    overridden.on_quote(quote(bid="85", ask="85"))
+    assert overridden.gate.book.loss_acknowledged == 100
+
+
+def test_a_restart_forgets_what_was_acknowledged(
+    overridden: ExecutionGuard, handle: ExecutionGuard, settings: Settings
+) -> None:
+    """The next start counts the whole loss, and asks for an override of its own halt, which acknowledges it."""
+    overridden.close()
+    again = ExecutionGuard(settings)
+    again.start()
+    again.start_guardian()
+    assert again.gate.book.loss_acknowledged == 0
+    again.gate.book.quote(quote(bid="89.99", ask="90.01"))  # as from the journal's marks, before any news
+    assert handle.resume(override=True).override
+    assert again.check(intent(), NOON) is None
+    assert again.gate.book.loss_acknowledged == 100
+    again.close()
+
+
 def measure_no_slippage(engine: ExecutionGuard) -> None:
     engine.set_limit("max_slippage_bps", "off")
     engine.set_limit("limit_orders_only_slippage_bps", "off")
