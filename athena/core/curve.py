@@ -8,11 +8,11 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from athena.core.portfolio import Portfolio
+from athena.core.portfolio import Portfolio, opening
 from athena.errors import JournalError
 from athena.journal.codec import decode, from_text, to_text
 from athena.journal.journal import Journal
-from athena.model import CashFlow, Fill, Position, Side
+from athena.model import CashFlow, Fill, Side
 
 ON_ITS_WAY = timedelta(seconds=60)
 TOLERANCE = Decimal("0.01")
@@ -48,9 +48,8 @@ def rebuild_curve(journal: Journal) -> Iterator[Point]:
     account = journal.one("SELECT * FROM account WHERE id = 1")
     if account is None:
         raise JournalError(f"{journal.path} has no account.", "Start the engine, which binds one.")
-    openings = journal.query("SELECT symbol, quantity, price FROM openings")
-    held = [Position(row["symbol"], Decimal(row["quantity"]), Decimal(row["price"])) for row in openings]
-    portfolio = Portfolio(Decimal(account["opening_cash"]), held)
+    openings = journal.query("SELECT symbol, quantity, price, mark FROM openings")
+    portfolio = Portfolio(Decimal(account["opening_cash"]), map(opening, openings))
     news = _news(journal)
     journaled = sorted(news, key=lambda one: one.sequence, reverse=True)  # the next one is last
     happened = sorted(news, key=lambda one: (one.at, one.sequence), reverse=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from athena.config import Settings
 from athena.errors import JournalError
@@ -61,11 +61,11 @@ class Portfolio:
             if account is None or account["bound_at"] > until:
                 since = f" before {account['bound_at']}" if account else ""
                 raise JournalError(f"{journal.path} has no account{since}.", "Start the engine, which binds one.")
-            openings = journal.query("SELECT symbol, quantity, price FROM openings")
+            openings = journal.query("SELECT symbol, quantity, price, mark FROM openings")
             fills = journal.query(_FILLS, (until,))
             flows = journal.query("SELECT * FROM cash_flows WHERE at <= ?", (until,))
             marks = _marks(journal, None if as_of is None else until)
-        held = [Position(r["symbol"], Decimal(r["quantity"]), Decimal(r["price"])) for r in openings]
+        held = [opening(row) for row in openings]
         portfolio = cls(Decimal(account["opening_cash"]), held)
         for execution, strategy, symbol, side, quantity, price, fee in fills:
             portfolio._taken.add(execution)
@@ -195,6 +195,12 @@ class Portfolio:
     def _unrealised(self, symbol: str, lot: Lot) -> Decimal:
         mark = self._marks.get(symbol)
         return ZERO if mark is None else lot.unrealised(mark)
+
+
+def opening(row: Any) -> Position:
+    """What an account came with of one symbol: its cost, and the venue's price of it when it was bound."""
+    mark = None if row["mark"] is None else Decimal(row["mark"])
+    return Position(row["symbol"], Decimal(row["quantity"]), Decimal(row["price"]), mark)
 
 
 def get_daily_pnl(settings: Settings | None = None) -> Decimal:

@@ -12,7 +12,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0007');
+INSERT INTO "alembic_version" VALUES('0008');
 CREATE TABLE alerts (
 	id TEXT NOT NULL, 
 	sequence INTEGER NOT NULL, 
@@ -246,7 +246,7 @@ CREATE TABLE openings (
 	symbol TEXT NOT NULL, 
 	quantity TEXT NOT NULL, 
 	price TEXT NOT NULL, 
-	at TEXT NOT NULL, 
+	at TEXT NOT NULL, mark TEXT, 
 	PRIMARY KEY (symbol)
 )
  WITHOUT ROWID

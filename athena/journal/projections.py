@@ -95,7 +95,7 @@ def _limit_set(db: Database, entry: Entry) -> None:
 _INSERT_EQUITY = insert("equity", "sequence venue_at trading_date equity cash realised_pnl unrealised_pnl")
 _INSERT_DAY = insert("trading_days", "trading_date opening_equity opened_at", " ON CONFLICT (trading_date) DO NOTHING")
 _INSERT_ACCOUNT = insert("account", "id venue account_number opening_cash opening_equity bound_at")
-_INSERT_OPENING = insert("openings", "symbol quantity price at")
+_INSERT_OPENING = insert("openings", "symbol quantity price mark at")
 _INSERT_FLOW = insert("cash_flows", "id kind amount at trading_date description", " ON CONFLICT (id) DO NOTHING")
 
 
@@ -144,7 +144,7 @@ def _account_bound(db: Database, entry: Entry) -> None:
     row = (1, p["venue"], p["account_number"], *money(entry, "cash", "equity"), entry.when)
     db.execute(_INSERT_ACCOUNT, row)
     for position in p.get("positions") or ():
-        amounts = money(entry._replace(payload=position), "quantity", "price")
+        amounts = money(entry._replace(payload=position), "quantity", "price", "mark")
         db.execute(_INSERT_OPENING, (position["symbol"], *amounts, entry.when))
 
 

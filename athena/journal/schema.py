@@ -82,7 +82,7 @@ equity = _table(
     Index("equity_date", "trading_date"),
 )  # fmt: skip
 trading_days = _table("trading_days", _key("trading_date"), *_text("opening_equity!", "opened_at!"), clustered=True)
-openings = _table("openings", _key("symbol"), *_text("quantity!", "price!", "at!"), clustered=True)
+openings = _table("openings", _key("symbol"), *_text("quantity!", "price!", "at!", "mark"), clustered=True)
 account = _table(
     "account", _sequence("id"), *_text("venue!", "account_number!", "opening_cash!", "opening_equity!", "bound_at!"),
 )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any, Final
 from athena.errors import JournalCorrupt, JournalError
 from athena.journal.timing import COMMITS
 
-REVISION: Final = "0007"  # the schema this code speaks; a test holds it to alembic's head
+REVISION: Final = "0008"  # the schema this code speaks; a test holds it to alembic's head
 BEGIN_READ, BEGIN_WRITE = "BEGIN", "BEGIN IMMEDIATE"
 BUSY_SECONDS = 5.0
 _NAP_SECONDS = 0.0003

@@ -43,8 +43,10 @@ def load_book(journal: Journal) -> Book:
 
 def _openings(book: Book, journal: Journal) -> None:
     account = journal.one("SELECT opening_cash FROM account")
-    for row in journal.query("SELECT symbol, quantity, price FROM openings"):
-        book.take(book.of(row["symbol"]), Decimal(row["quantity"]), Decimal(row["price"]))
+    for row in journal.query("SELECT symbol, quantity, price, mark FROM openings"):
+        symbol = book.of(row["symbol"])
+        symbol.mark = Decimal(row["mark"] or 0)  # at cost, old losses would be this day's
+        book.take(symbol, Decimal(row["quantity"]), Decimal(row["price"]))
     book.cash = Decimal(account["opening_cash"]) if account is not None else ZERO
 
 

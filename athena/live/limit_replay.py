@@ -216,6 +216,7 @@ class _Replay:
     def _bound(self, p: Mapping[str, Any]) -> None:
         for position in p.get("positions") or ():
             book = self._book.of(position["symbol"])
+            book.mark = Decimal(position.get("mark") or 0)
             self._book.take(book, Decimal(position["quantity"]), Decimal(position["price"]))
         self._book.cash = Decimal(p["cash"])
 

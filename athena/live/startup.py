@@ -43,6 +43,7 @@ def check_account(journal: Journal, settings: Settings, account: Account) -> Non
 async def bind_account(journal: Journal, venue: str, broker: Broker, venue_at: datetime) -> Account:
     """Take an account into a new journal: its cash, the positions it came with, and which cash flows are in its cash.
 
+    Positions have their cost, which profit counts from, and the venue's price, which the first day's loss counts from.
     The flows are asked for first: one that comes between is then missed by the cash, and reconciliation says so.
     """
     flows = await broker.get_cash_flows(venue_at - LISTED_LATE)
@@ -51,7 +52,10 @@ async def bind_account(journal: Journal, venue: str, broker: Broker, venue_at: d
         if rows.unreadable:  # books that begin with a hole never agree
             raise BrokerUnavailable(f"{len(rows.unreadable)} {what} cannot be read: {rows.unreadable[0].reason}.")
     account = await broker.get_account()
-    openings = [{"symbol": p.symbol, "quantity": p.quantity, "price": p.average_entry_price} for p in positions]
+    openings = [
+        {"symbol": p.symbol, "quantity": p.quantity, "price": p.average_entry_price, "mark": p.current_price or None}
+        for p in positions
+    ]
     payload = {
         "venue": venue, "account_number": account.account_number, "cash": account.cash,
         "equity": account.equity, "last_equity": account.last_equity, "positions": openings,

@@ -151,7 +151,8 @@ def _start(journal: Journal, text: str) -> tuple[Decimal | None, dict[str, Decim
     if row:
         return Decimal(row["equity"]), _marks(journal, row["sequence"])
     account = journal.one("SELECT opening_equity FROM account WHERE id = 1")
-    prices = {r["symbol"]: Decimal(r["price"]) for r in journal.query("SELECT symbol, price FROM openings")}
+    openings = journal.query("SELECT symbol, coalesce(mark, price) AS price FROM openings")
+    prices = {r["symbol"]: Decimal(r["price"]) for r in openings}
     return (Decimal(account["opening_equity"]), prices) if account else (None, prices)
 
 

@@ -3,20 +3,26 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
+from athena.core.curve import rebuild_curve
 from athena.errors import OrderRejected
 from athena.journal.journal import Journal
 from athena.live import command_desk
 from athena.live.backfill import run_days
 from athena.live.brokers.base import OrderUpdated
+from athena.live.brokers.paper import PaperBroker
 from athena.live.events import CommandRequested
 from athena.live.startup import fail_stale_commands
 from athena.model import BrokerState, Order, OrderStatus, OrderType, Side, TimeInForce
 from athena.simulator import sessions
+from athena.simulator.clock import ManualClock
+from athena.simulator.exchange import Exchange
 from athena.simulator.orders import OrderRequest
-from tests.engine.session import SYMBOLS, Flaky, Trading
+from athena.simulator.synthetic import SyntheticTape
+from tests.engine.session import START, SYMBOLS, Flaky, Trading
 
 
 @pytest.fixture
@@ -243,6 +249,36 @@ def test_a_restart_uses_no_decision_number_twice_and_fails_old_commands(tmp_path
         second.resume().go(10)
         assert [row[2] for row in second.orders()] == ["filled", "filled"]
         assert second.look().ok
+    finally:
+        second.close()
+
+
+def test_the_first_day_on_an_account_with_positions_counts_its_loss_from_the_venues_prices(tmp_path):
+    """What they cost long ago is neither a loss nor a gain of this day, before the first quote and after a restart."""
+    clock = ManualClock(START)
+    exchange = Exchange(SyntheticTape(3, SYMBOLS), clock)
+    account = PaperBroker(exchange, "SIMULATOR", "simulator-secret").account
+    for symbol, side, shares in (("AAPL", Side.BUY, 500), ("MSFT", Side.SELL, 200)):
+        account.submit(OrderRequest(symbol, side, OrderType.MARKET, TimeInForce.DAY, quantity=Decimal(shares)))
+    for seconds in (5, 1200):
+        clock.advance(seconds=seconds)
+        exchange.advance()
+    equity = account.summary().equity
+    at_cost = account.summary().cash + sum(one.quantity * one.average_entry_price for one in account.positions())
+    assert abs(at_cost - equity) > 50, "prices have moved, or this shows nothing"
+    first = Trading(tmp_path, before=SimpleNamespace(clock=clock, exchange=exchange))
+    assert Decimal(first.journal.one("SELECT opening_equity FROM trading_days")[0]) == equity
+    assert first.engine.portfolio.equity == first.guard.gate.book.equity == equity
+    assert first.guard.gate.book.daily_loss == first.guard.gate.book.drawdown_percent == 0
+    first.engine.duties.write_equity(first.clock.now())
+    first.close()
+    second = Trading(tmp_path, before=first)
+    try:
+        assert second.guard.gate.book.daily_loss == second.guard.gate.book.drawdown_percent == 0
+        assert not any(point.differs for point in rebuild_curve(second.journal))
+        second.go(30)
+        assert second.guard.gate.book.daily_loss == equity - second.guard.gate.book.equity
+        assert second.guard.gate.book.daily_loss
     finally:
         second.close()
 
