@@ -157,11 +157,15 @@ def _worn_out(done: Claim, again_at: datetime, limit_seconds: float) -> bool:
     return tried > limit_seconds or (elapsed > limit_seconds and tried > limit_seconds * TRIED_PART_MIN)
 
 
-def deliveries(journal: Journal, *, status: Sequence[str] = (), last: int = 50) -> list[dict[str, Any]]:
-    """The latest deliveries with their message, newest first; of these states only, or of all."""
-    which = f" WHERE d.status IN ({', '.join('?' * len(status))})" if status else ""
-    sql = f"SELECT {_COLUMNS}{which} ORDER BY n.sequence DESC, d.id LIMIT ?"
-    return [dict(row) for row in journal.query(sql, (*status, last))]
+def deliveries(
+    journal: Journal, *, status: Sequence[str] = (), key: str | None = None, last: int = 50
+) -> list[dict[str, Any]]:
+    """The latest deliveries with their message, newest first; of these states only, of this message's key only."""
+    which = [f"d.status IN ({', '.join('?' * len(status))})"] if status else []
+    which += ["n.dedup_key = ?"] if key is not None else []
+    where = f" WHERE {' AND '.join(which)}" if which else ""
+    sql = f"SELECT {_COLUMNS}{where} ORDER BY n.sequence DESC, d.id LIMIT ?"
+    return [dict(row) for row in journal.query(sql, (*status, *([key] if key is not None else []), last))]
 
 
 def retry(journal: Journal, identities: Sequence[str], by: str) -> None:

@@ -16,12 +16,14 @@ from urllib.request import ProxyHandler, Request, build_opener
 import yaml
 
 from athena.config import Settings
+from athena.core import channels, outbox
 from athena.core.alerts import Alert, AlertState, recent_alerts
 from athena.errors import AthenaError, SettingsError, did_you_mean
 from athena.journal.journal import Journal
 from athena.live.vitals import beat
 from athena.ops.alert_rules import folder
 from athena.ops.alert_server import token_of
+from athena.ops.alert_telling import key_of_run
 
 WAIT_SECONDS = 90.0
 LASTS = timedelta(minutes=2)
@@ -29,7 +31,7 @@ _TEMPLATE = re.compile(r"\{\{.*?\}\}")
 
 
 def drill(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Fire a shipped alert as a drill and say how far it comes; exit 0 when people were told, else 12."""
+    """Fire a shipped alert as a drill and say how far it comes; exit 0 when every channel took its message, else 12."""
     rules = {rule["alert"]: rule for rule in shipped()}
     if arguments.name not in rules:
         hint = did_you_mean(arguments.name, rules, f"There are: {', '.join(sorted(rules))}.")
@@ -42,16 +44,16 @@ def drill(settings: Settings, arguments: argparse.Namespace) -> int:
     else:
         alertmanager = webhook.get("alertmanager_url") or settings.alertmanager_url
         _post(f"{alertmanager}/api/v2/alerts", [alert], {}, "Start it with make monitor, or use --direct.")
-    seen = _watch(settings, alert["labels"]["drill_id"], begun, quiet=arguments.json)
+    seen, sent = _watch(settings, alert["labels"]["drill_id"], begun, quiet=arguments.json)
     if arguments.direct:  # nobody else would ever say that it is over
         with suppress(AthenaError):
             _to_webhook(settings, served, {**alert, "endsAt": datetime.now(UTC).isoformat()}, "resolved")
-    done = seen is not None and seen.state is AlertState.NOTIFIED
+    done = bool(sent) and all(one["status"] == "sent" for one in sent)
     if arguments.json:
         facts = {"state": seen.state, "verdict": seen.verdict, "page": seen.page} if seen else {"state": "not received"}
-        print(json.dumps({"alert": arguments.name, "notified": done, **facts}))
+        print(json.dumps({"alert": arguments.name, "notified": done, **facts, "deliveries": sent}))
     elif not done:
-        print(f"not told to anyone after {WAIT_SECONDS:.0f} s. next: is athena alerts serve running? athena alerts")
+        print(_why_not(seen, sent))
     return 0 if done else 12
 
 
@@ -108,18 +110,39 @@ def _post(url: str, body: Any, headers: dict[str, str], hint: str) -> None:
         raise AthenaError(f"{url} does not answer: {getattr(error, 'reason', None) or error}.", hint) from None
 
 
-def _watch(settings: Settings, identity: str, begun: float, quiet: bool) -> Alert | None:
-    """The drill's alert, once told or when the time is over; each step is said as it is seen."""
+def _watch(settings: Settings, identity: str, begun: float, quiet: bool) -> tuple[Alert | None, list[dict[str, Any]]]:
+    """The drill's alert and its message's deliveries, once ended or when the time is over; each step as it is seen."""
     said: set[str] = set()
     found: Alert | None = None
+    sent: list[dict[str, Any]] = []
+
+    def say(what: str, told: str) -> None:
+        if not (quiet or what in said):
+            said.add(what)
+            print(f"{time.monotonic() - begun:5.1f} s  {what:<9} {told}".rstrip(), flush=True)
+
     with Journal.open(settings.journal_path, "drill", read_only=True) as journal:
         while time.monotonic() - begun < WAIT_SECONDS:
             found = next((a for a in recent_alerts(journal) if a.labels.get("drill_id") == identity), None)
-            if found is not None and found.state not in said and not quiet:
-                said.add(found.state)
-                told = f"{found.verdict}: {found.reason} {found.page}" if found.verdict else found.acted
-                print(f"{time.monotonic() - begun:5.1f} s  {found.state:<9} {told}".rstrip(), flush=True)
+            if found is not None:
+                say(found.state, f"{found.verdict}: {found.reason} {found.page}" if found.verdict else found.acted)
             if found is not None and found.state is AlertState.NOTIFIED:
-                return found
+                rows = outbox.deliveries(journal, key=key_of_run(found.run))
+                sent = [{name: row[name] for name in ("channel", "status", "error")} for row in rows]
+                for one in sent:
+                    say(f"{one['status']:<9} {one['channel']}", one["error"] or "")
+                if all(one["status"] in {"sent", "dead"} for one in sent):
+                    break
             time.sleep(0.1)
-    return found
+    return found, sent
+
+
+def _why_not(seen: Alert | None, sent: list[dict[str, Any]]) -> str:
+    if seen is None or seen.state is not AlertState.NOTIFIED:
+        return f"not told to anyone after {WAIT_SECONDS:.0f} s. next: is athena alerts serve running? athena alerts"
+    if sent:
+        return "not every channel took it. next: athena notifications"
+    return (
+        f"not told to anyone: no channel is set up. next: {channels.SLACK_VARIABLE} where athena alerts serve runs,"
+        " or smtp_host and email_to in [notifications] of athena.toml"
+    )

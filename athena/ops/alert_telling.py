@@ -27,6 +27,11 @@ _WAITING = (AlertState.RECEIVED, AlertState.RUNNING)
 Task = tuple[Sequence[Alert], Callable[[], None]]
 
 
+def key_of_run(run: str) -> str:
+    """The key of the message that tells of a run."""
+    return f"alert run {run}"
+
+
 class Telling:
     """Chooses whom to tell of what, and tells it; each message is queued in the transaction that says so.
 
@@ -76,7 +81,7 @@ class Telling:
         """Tell of a run, and with it of what was held about the same alerts."""
         about = {alert.identity for alert in group}
         before = [alert for alert in alerts if alert.identity in about and alert.was_told]
-        self._queue(found(group, self._settings, before), f"alert run {group[0].run}", [*before, *group])
+        self._queue(found(group, self._settings, before), key_of_run(group[0].run), [*before, *group])
 
     def _tell_again(self, same: Sequence[Alert]) -> None:
         """Tell that an alert fires that came back within minutes of the last message about it."""

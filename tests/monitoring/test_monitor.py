@@ -16,6 +16,7 @@ from athena.journal.journal import Journal
 from athena.ops.processes import free_port
 from tests.engine.processes import wait_for
 from tests.support.programs import require
+from tests.support.receivers import Slack
 
 
 @pytest.fixture
@@ -27,6 +28,12 @@ def environment(tmp_path):
     named |= {"ATHENA_HOME": str(tmp_path / "home"), "ATHENA_REPORTS": str(tmp_path / "reports")}
     Journal.open(Settings.load(named).journal_path, "test").close()
     return {**os.environ, **named, "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture
+def slack():
+    with Slack() as receiver:
+        yield receiver
 
 
 def monitor(environment, *options):
@@ -64,10 +71,10 @@ def test_without_a_live_system_it_starts_nothing(environment, tmp_path):
 
 
 @pytest.mark.timeout(120)
-def test_all_three_run_until_interrupted_and_every_rule_is_judged(environment):
+def test_all_three_run_until_interrupted_and_every_rule_is_judged(environment, slack):
     """Addresses are said and answer; Prometheus finds no rule wrong; Ctrl-C ends all of it with 0."""
     require("prometheus")
-    process = monitor(environment)
+    process = monitor({**environment, "SLACK_WEBHOOK_URL": slack.url})
     lines = []
     for line in process.stdout:
         lines.append(line)
@@ -97,6 +104,8 @@ def test_all_three_run_until_interrupted_and_every_rule_is_judged(environment):
         wait_for(notifying, "Prometheus to find Alertmanager")
         drilled = drill(environment, "GuardHalted")
         assert (drilled["notified"], drilled["state"]) == (True, "notified")
+        assert [one["status"] for one in drilled["deliveries"]] == ["sent"]
+        assert "DRILL GuardHalted" in slack.texts[-1]
         assert "trading_halt" in drilled["page"]
         assert "DRILL GuardHalted" in Path(drilled["page"]).read_text()
     finally:
