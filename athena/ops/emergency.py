@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -16,14 +17,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from athena.config import Settings
-from athena.errors import AthenaError, GuardError
+from athena.errors import AthenaError, AuthenticationFailed, BrokerError, GuardError, RateLimited
 from athena.live.execution_guard import ExecutionGuard
 
 if TYPE_CHECKING:
     from athena.live.brokers.alpaca_rest import AlpacaRest
     from athena.live.brokers.base import Rows
 
-CONFIRM_SECONDS = 20.0
+CONFIRM_SECONDS = 20.0  # what a step has, besides the wait for a rate limit to end
+FIRST_PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.25, 1.0
+ASK_AGAIN_SECONDS, CLOSES_A_SECOND = 2.0, 4  # so that a stop does not use up the venue's 200 requests a minute itself
 
 
 @dataclass(frozen=True)
@@ -114,33 +117,84 @@ async def _suspended(broker: AlpacaRest) -> tuple[bool, str]:
     return True, f"account {account.account_number}, suspended now: {account.trade_suspended_by_user}"
 
 
+async def _again(name: str, attempt: Callable[[], Awaitable[tuple[bool, str]]]) -> tuple[bool, str]:
+    """Try until it is proven or the time is over; a last try begins after that.
+
+    A request that fails ends one try, not the step; a rate limit is waited out. Only a wrong key ends it at once.
+    """
+    begun, pause, told = time.monotonic(), FIRST_PAUSE_SECONDS, ""
+    deadline = begun + CONFIRM_SECONDS
+    while True:
+        over = time.monotonic() > deadline
+        try:
+            proven, proof = await attempt()
+        except AuthenticationFailed:
+            raise
+        except BrokerError as error:
+            proven, proof = False, str(error)
+            if isinstance(error, RateLimited):
+                deadline = max(deadline, begun + error.retry_after_seconds + CONFIRM_SECONDS)
+            if not over and error.message != told:
+                told = error.message
+                print(f"  again   {name:<18} {proof}", file=sys.stderr, flush=True)
+        if proven or over:
+            return proven, proof
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, PAUSE_SECONDS_MAX)
+
+
 async def _cancel_all(broker: AlpacaRest) -> tuple[bool, str]:
     """Ask for all cancels, again for stragglers, until the venue lists no open order."""
-    asked = len(await broker.cancel_all())
-    deadline = time.monotonic() + CONFIRM_SECONDS
-    while (left := await broker.get_orders("open")) or left.unreadable:  # what cannot be read is there all the same
-        if time.monotonic() > deadline:
+    asked: set[str] = set()
+
+    async def attempt() -> tuple[bool, str]:
+        lost = ""
+        try:
+            asked.update(result.broker_order_id for result in await broker.cancel_all())
+        except BrokerError as error:  # they may be cancelled all the same
+            lost = f"; {error}"
+        left = await broker.get_orders("open")
+        if left or left.unreadable:  # what cannot be read is there all the same
             still = ", ".join(o.broker_order_id for o in left[:5])
-            return False, f"{len(left)} orders still open: {still}{_unread(left)}"
-        await asyncio.sleep(0.1)
-        await broker.cancel_all()
-    return True, f"{asked} cancels asked, the venue lists no open order"
+            return False, f"{len(left)} orders still open: {still}{_unread(left)}{lost}"
+        return True, f"{len(asked)} cancels asked, the venue lists no open order"
+
+    return await _again("cancel all orders", attempt)
 
 
 async def _flatten(broker: AlpacaRest) -> tuple[bool, str]:
-    """Close through the venue's own close call, which cannot overshoot a position, until it lists none."""
-    symbols = sorted(position.symbol for position in await broker.get_positions())
-    asked: dict[str, str] = {}
-    deadline = time.monotonic() + CONFIRM_SECONDS
-    while (left := await broker.get_positions()) or left.unreadable:
-        for position in left:
-            if position.symbol not in asked:
-                asked[position.symbol] = await broker.close_position(position.symbol)
-        if time.monotonic() > deadline:
-            why = "; ".join(f"{p.quantity:+g} {p.symbol} ({asked[p.symbol]})" for p in left[:5])
+    """Close through the venue's own close call, which cannot overshoot a position, until it lists none.
+
+    A close that was refused (shares held by an order that is being cancelled) or not answered is asked again.
+    """
+    said: dict[str, str] = {}
+    ask_at: dict[str, float] = {}
+
+    async def attempt() -> tuple[bool, str]:
+        left, now = await broker.get_positions(), time.monotonic()
+        due = [position.symbol for position in left if now >= ask_at.get(position.symbol, 0.0)]
+        for symbol in due:
+            try:
+                said[symbol], ask_at[symbol] = await broker.close_position(symbol), math.inf
+            except BrokerError as error:
+                said[symbol] = str(error)
+                ask_at[symbol] = time.monotonic() + max(ASK_AGAIN_SECONDS, len(left) / CLOSES_A_SECOND)
+        if due:
+            left = await broker.get_positions()
+        if left or left.unreadable:
+            why = "; ".join(f"{p.quantity:+g} {p.symbol} ({said.get(p.symbol, 'new')})" for p in left[:5])
             return False, f"still held: {why}{_unread(left)}"
-        await asyncio.sleep(0.2)
-    return True, f"closed {', '.join(symbols) or 'nothing'}; the venue lists no position"
+        return True, f"closed {', '.join(sorted(said)) or 'nothing'}; the venue lists no position"
+
+    return await _again("close positions", attempt)
+
+
+async def _suspend(broker: AlpacaRest) -> tuple[bool, str]:
+    async def attempt() -> tuple[bool, str]:
+        suspended = await broker.suspend_trading(True)
+        return suspended, f"suspend_trade read back as {'on' if suspended else 'OFF'}"
+
+    return await _again("venue suspended", attempt)
 
 
 def _unread(rows: Rows[Any]) -> str:
@@ -149,8 +203,3 @@ def _unread(rows: Rows[Any]) -> str:
         return ""
     first = rows.unreadable[0]
     return f"; {len(rows.unreadable)} MORE CANNOT BE READ, first: {first.reason}: {first.raw[:120]}"
-
-
-async def _suspend(broker: AlpacaRest) -> tuple[bool, str]:
-    suspended = await broker.suspend_trading(True)
-    return suspended, f"suspend_trade read back as {'on' if suspended else 'OFF'}"

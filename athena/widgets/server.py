@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 BODY_MOST = 8_192
 ANSWER_SECONDS = 0.7
 STATUS_SECONDS = 2.0
-EMERGENCY_SECONDS = 90.0
+EMERGENCY_SECONDS = 180.0  # it waits for a venue's rate limit to end; killed before, it would stop half-way
 _SYSTEM = ("home", "account")
 
 

@@ -87,7 +87,7 @@ def test_orders_are_listed_cancelled_and_told_when_they_cannot_be(simulator):
 
 
 def test_a_position_can_be_closed_by_the_venues_own_call(simulator):
-    """close_position says which order closes it, and says the refusal when there is nothing to close."""
+    """close_position says which order closes it, and raises the refusal when there is nothing to close."""
 
     async def scenario(broker, events):
         await broker.submit(approve(symbol="KO", quantity=2))
@@ -95,7 +95,8 @@ def test_a_position_can_be_closed_by_the_venues_own_call(simulator):
         assert "order" in await broker.close_position("KO")
         await events.wait(OrderUpdated, lambda e: e.fill is not None and e.fill.side is Side.SELL)
         assert "KO" not in {position.symbol for position in await broker.get_positions()}
-        assert "position does not exist" in await broker.close_position("KO")
+        with pytest.raises(OrderRejected, match="position does not exist"):
+            await broker.close_position("KO")
 
     drive(simulator, scenario)
 

@@ -189,6 +189,23 @@ def test_an_order_with_an_unknown_status_does_not_hide_the_others(venue):
     assert len(rows.unreadable) == 1
 
 
+def test_the_kill_switch_waits_for_no_rate_limit(venue):
+    """With the limit used up for 40 s a suspension is asked for all the same, at once; lifting it is held back."""
+    path = "/v2/account/configurations"
+    venue.faults["GET", path] = {"status": 200, "body": '{"suspend_trade": true}'}
+    venue.faults["PATCH", path] = {"status": 200, "body": "{}"}
+
+    async def switch(broker):
+        broker.headroom.held_until = time.time() + 40
+        with pytest.raises(RateLimited):
+            await broker.suspend_trading(False)
+        asked_to_lift = len(venue.received)
+        return asked_to_lift, await broker.suspend_trading(True)
+
+    assert asyncio.run(attempt(venue, switch)) == (0, True)
+    assert [method for method, _ in venue.received] == ["GET", "PATCH", "GET"]
+
+
 def test_too_many_requests_are_held_back_by_the_headers(venue):
     """After a 429 a read waits for the reset when it is near, and says how long when it is far; an order is told so."""
     soon = {"X-RateLimit-Limit": "200", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(time.time()) + 2)}

@@ -80,10 +80,16 @@ def test_everything_stops_with_the_engine_alive_and_resume_lifts_the_venues_susp
 
 
 def test_everything_stops_with_the_engine_dead(live):
-    """A killed engine is no hindrance."""
+    """A killed engine is no hindrance, nor is a venue that leaves the first request of each kind unanswered."""
     wait_for(lambda: venue(live, "positions"), "a position")
     live.kill(live.engines[-1])
+    url = f"{live.url}/simulator/faults"
+    first = [("DELETE", "/v2/orders"), ("DELETE", "/v2/positions/*"), ("PATCH", "/v2/account/configurations")]
+    faults = [{"kind": "status", "status": 504, "method": m, "path": p, "count": 1} for m, p in first]
+    assert requests.post(url, headers=KEY, json={"faults": faults}, timeout=10).ok
     check_stopped(live, athena(live, "emergency-stop", "--flatten", "--json"))
+    told = requests.get(url, headers=KEY, timeout=10).json()["faults"]
+    assert [fault["state"] for fault in told] == ["done"] * 3, told
 
 
 def test_the_venue_is_stopped_although_the_journal_is_destroyed(live):

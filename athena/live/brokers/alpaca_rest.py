@@ -155,25 +155,25 @@ class AlpacaRest:
     async def close_position(self, symbol: str) -> str:
         """The venue's own close of a whole position, which cannot overshoot it; what it answered, in words.
 
-        For an emergency without an engine: it passes neither guard nor journal. Asked once; a refusal is an answer.
+        For an emergency without an engine: it passes neither guard nor journal. Asked once. Raises OrderRejected.
         """
         path = f"/positions/{url_quote(symbol, safe='')}"
-        try:
-            raw = await self._ask(self._lanes.urgent, f"close {symbol}", lambda client: client.delete(path), 1)
-        except OrderRejected as refusal:
-            return f"refused: {refusal.message}"
+        raw = await self._ask(self._lanes.urgent, f"close {symbol}", lambda client: client.delete(path), 1)
         order = self._parsed("order", raw, self._order)
         return f"order {order.broker_order_id} {order.status.value}"
 
     async def suspend_trading(self, suspend: bool) -> bool:
-        """The account's own switch: the whole configuration is sent, as Alpaca wants, and read back."""
-        path = "/account/configurations"
-        current = await self._get("configuration", path, lane=self._lanes.urgent)
+        """The account's own switch: the whole configuration is sent, as Alpaca wants, and read back.
+
+        To suspend waits for no rate limit, and tries each request once: who must be sure asks again.
+        """
+        lane, path, attempts = self._lanes.urgent, "/account/configurations", 1 if suspend else READ_ATTEMPTS
+        current = await self._get("configuration", path, None, lane, attempts)
         if not isinstance(current, dict):
             raise BrokerUnavailable(f"configuration: not understood: {cut(current)}.")
         body = current | {"suspend_trade": suspend}
-        await self._ask(self._lanes.urgent, "configuration", lambda client: client.patch(path, body), 1)
-        now = await self._get("configuration", path, lane=self._lanes.urgent)
+        await self._ask(lane, "configuration", lambda client: client.patch(path, body), 1)
+        now = await self._get("configuration", path, None, lane, attempts)
         return isinstance(now, dict) and now.get("suspend_trade") is True
 
     # ------------------------------------------------------------------------------------------- asking, and reading
@@ -191,9 +191,10 @@ class AlpacaRest:
         return answer
 
     async def _get(
-        self, what: str, path: str, query: dict[str, Any] | None = None, lane: Lane[Any] | None = None
-    ) -> Any:
-        return await self._ask(lane or self._lanes.reads, what, lambda client: client.get(path, query))
+        self, what: str, path: str, query: dict[str, Any] | None = None, lane: Lane[Any] | None = None,
+        attempts: int = READ_ATTEMPTS,
+    ) -> Any:  # fmt: skip
+        return await self._ask(lane or self._lanes.reads, what, lambda client: client.get(path, query), attempts)
 
     async def _find(self, what: str, path: str, query: dict[str, Any] | None = None) -> Any:
         """The object, or None when the venue itself, and not some proxy, says there is none."""

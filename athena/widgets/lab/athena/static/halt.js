@@ -371,7 +371,7 @@ function emergency({ system, notebook }) {
     stop.disabled = rehearse.disabled = true;
     result.textContent = dry_run ? "Asking the venue …" : "Stopping at the venue …";
     try {
-      const done = await ask("emergency-stop", { dry_run, flatten: flatten.checked, notebook, ...system }, 100000);
+      const done = await ask("emergency-stop", { dry_run, flatten: flatten.checked, notebook, ...system }, 190000);
       const lines = done.steps.map((step) => make("li", { class: step.proven ? "" : "athena-error" }, `${step.proven ? "✓" : "✗ FAILED"} ${step.name}: ${step.proof}`));
       const verdict = done.dry_run ? "Rehearsed, nothing was changed" : done.proven ? "Stopped, each step proven" : "NOT ALL STEPS ARE PROVEN";
       result.replaceChildren(make("b", {}, verdict), make("ul", {}, ...lines));
