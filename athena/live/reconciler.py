@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from athena.live.engine import Engine
 
 OVERLAP = timedelta(minutes=5)  # of venue time: clocks differ, and an execution may be listed late
-AGAIN_SECONDS = 1.0
+AGAIN_SECONDS, AGAIN_SECONDS_MAX = 1.0, 15.0  # longer each time while it is only that orders keep filling
 FAILED_AGAIN_SECONDS = 5.0
 STREAM_SECONDS = 2.0  # of machine time: an execution younger than this may still come by the stream
 LOSS_SHARE = Decimal("0.25")  # of the daily loss limit: more cash unexplained than this, and the limit judges fiction
@@ -55,6 +55,7 @@ class Reconciler:
         self._persistent = PersistentBreaks()
         self._averages: set[str] | None = None  # symbols whose average price differed; None: not read yet
         self._recorded: set[str] = set()  # evidence of differences that are violations already
+        self._pause_seconds = AGAIN_SECONDS / 2  # since the last look that only fills kept from agreeing
         self.last: Outcome | None = None
         self.count = 0
         self.untold: dict[str, float] = {}  # executions found here that the stream owes us, with the monotonic time
@@ -105,7 +106,8 @@ class Reconciler:
         engine.journal.append("reconciliation", outcome.payload(), venue_at)
         self.last, self.count = outcome, self.count + 1
         if not outcome.settled and not engine.stopping:
-            engine.emit(Reconcile("again", AGAIN_SECONDS if event.look else FAILED_AGAIN_SECONDS))
+            pause = max(self._pause_seconds, AGAIN_SECONDS)
+            engine.emit(Reconcile("again", pause if event.look else FAILED_AGAIN_SECONDS))
 
     def _number(self) -> str:
         row = self._engine.journal.one("SELECT account_number FROM account")
@@ -140,7 +142,10 @@ class Reconciler:
         unasked = {tracked.symbol for name in look.unasked if (tracked := engine.book.get(name)) is not None}
         clean = not breaks and not moving and not unasked
         self._lift({item.symbol for item in breaks if item.symbol} | unasked, found, moving, clean=clean)
-        settled = not (moving or unasked) and all(counts[key_of(item)] >= PERSISTS for item in breaks)
+        unsure = bool(unasked) or any(counts[key_of(item)] < PERSISTS for item in breaks)
+        settled = not (moving or unsure)
+        longer = min(self._pause_seconds * 2, AGAIN_SECONDS_MAX)
+        self._pause_seconds = AGAIN_SECONDS / 2 if settled or unsure else longer
         checked = {
             "orders": len(look.open_orders), "positions": len(look.positions), "fills": len(look.fills),
             "new_fills": new_fills, "new_cash_flows": new_flows, "cash": look.account.cash, "moving": sorted(moving),

@@ -170,7 +170,10 @@ def compare_account(account: Account) -> list[Break]:
 
 
 class PersistentBreaks:
-    """Counts how often the same difference was seen in a row; looks that skipped a symbol leave its count alone."""
+    """Counts how often the same difference was seen in a row; looks that skipped a symbol leave its count alone.
+
+    Cash is compared in no look that skipped any.
+    """
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str, str], tuple[str, int]] = {}
@@ -181,7 +184,8 @@ class PersistentBreaks:
         for item in found:
             difference, times = self._seen.get(key_of(item), ("", 0))
             now[key_of(item)] = (item.difference, times + 1 if difference == item.difference else 1)
-        kept = {key: value for key, value in self._seen.items() if key[1] in skipped and key not in now}
+        unseen = {key: value for key, value in self._seen.items() if key not in now}
+        kept = {key: value for key, value in unseen.items() if key[1] in skipped or (skipped and key[0] == Kind.CASH)}
         self._seen = now | kept
         return {key: value[1] for key, value in now.items()}
 

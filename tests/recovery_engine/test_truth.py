@@ -265,6 +265,51 @@ def test_cash_that_nothing_explains_blocks_a_resume_and_past_a_quarter_of_the_lo
     assert trading.halts() == []
 
 
+def while_looking(trading, what):
+    """`what` happens in each look from now on, after the orders were listed."""
+    listed = type(trading.broker).get_positions
+
+    async def get_positions():
+        what()
+        return await listed(trading.broker)
+
+    trading.broker.get_positions = get_positions
+
+
+def test_looks_that_only_fills_keep_from_agreeing_leave_the_venue_more_time_each(trading):
+    """Up to 15 seconds, so that orders are not refused for the requests of looks; one that agrees begins anew."""
+    bought(trading)
+    resting(trading, "MSFT")
+
+    def pause():
+        trading.actions.clear()
+        trading.look()
+        return [action.after_seconds for action in trading.actions]
+
+    while_looking(trading, lambda: filled(trading, 1))
+    assert [pause() for _ in range(6)] == [[1], [2], [4], [8], [15], [15]]
+    while_looking(trading, lambda: None)
+    assert pause() == []
+    while_looking(trading, lambda: filled(trading, 1))
+    assert pause() == [1]
+    trading.broker.phantom_shares = Decimal(1)
+    assert pause() == [1], "what else is unsure is asked for at once"
+
+
+def test_cash_that_differs_is_counted_over_a_look_in_which_orders_fill(trading):
+    """Seen before and after it, a difference was there twice: everything halts, however busy the day is."""
+    bought(trading)
+    resting(trading, "MSFT")
+    trading.broker.cash_more = Decimal(1_000)
+    assert [item.kind for item in trading.look().breaks] == ["cash"]
+    while_looking(trading, lambda: filled(trading, 1))
+    assert trading.look().checked["moving"] == ["MSFT"]
+    assert trading.halts() == []
+    while_looking(trading, lambda: None)
+    assert [item.kind for item in trading.look().breaks] == ["cash"]
+    assert trading.halts() == [("global", "", "reconciliation")]
+
+
 def test_a_fill_during_the_look_does_not_lift_the_halt_for_cash(trading):
     """While something fills cash cannot be compared: what was not compared agrees with nothing, and the halt stands."""
     bought(trading)
