@@ -366,6 +366,10 @@ class Account(_Checked):
         return self.buying_power
 
 
+CASH_CORRECTION = "CORR"  # dollars an operator set right after a recovery
+_TRANSFERS = frozenset({"CSD", "CSW", "JNLC", "ACATC", "TRANS"})
+
+
 @dataclass(frozen=True, slots=True)
 class CashFlow(_Checked):
     """Money that came or went without a trade: a deposit, a withdrawal, a dividend, a fee. Signed dollars."""
@@ -378,8 +382,17 @@ class CashFlow(_Checked):
 
     @property
     def is_transfer(self) -> bool:
-        """Deposits and withdrawals are not profit or loss; dividends, interest and fees are."""
-        return self.kind in {"CSD", "CSW", "JNLC", "TRANS"}
+        """Money paid in or out, or moved: neither profit nor loss."""
+        return is_transfer(self.kind, self.amount)
+
+
+def is_transfer(kind: str, amount: Decimal) -> bool:
+    """Whether this money is neither profit nor loss: paid in or out, or moved between accounts or brokers.
+
+    Dividends, interest and fees are not. Money that a correction adds was not earned either; what one takes away may
+    have been lost, and counts as that.
+    """
+    return kind in _TRANSFERS or (kind == CASH_CORRECTION and amount > 0)
 
 
 @dataclass(frozen=True, slots=True)

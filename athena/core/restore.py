@@ -24,7 +24,6 @@ from athena.journal.projections import fold
 from athena.model import ZERO, OrderStatus, Position
 
 _FINAL = tuple(status.value for status in OrderStatus if status.is_final)
-CASH_CORRECTION = "CORR"
 
 
 @dataclass(frozen=True)

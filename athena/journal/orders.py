@@ -13,7 +13,7 @@ from typing import Any
 from athena.errors import JournalError
 from athena.journal.codec import day_of, decimal_text
 from athena.journal.entry import Database, Entry, insert, kind, money, text
-from athena.model import ZERO, OrderStatus
+from athena.model import CASH_CORRECTION, ZERO, OrderStatus
 
 _FACTS = (
     "client_order_id", "strategy", "symbol", "side", "type", "time_in_force", "quantity", "limit_price", "stop_price",
@@ -127,7 +127,7 @@ def _correction(db: Database, entry: Entry) -> None:
         )  # fmt: skip
         db.execute(_INSERT_FILL, row)
     if cash is not None:
-        db.execute(_INSERT_CORRECTION, (identity, "CORR", cash, entry.when, entry.day, why))
+        db.execute(_INSERT_CORRECTION, (identity, CASH_CORRECTION, cash, entry.when, entry.day, why))
 
 
 _INSERT_VIOLATION = insert(

@@ -17,14 +17,13 @@ from athena.live.guard_flag import GuardFlag
 from athena.live.guard_rules import Halt
 from athena.live.limits import LIMITS, Value, parse
 from athena.live.vitals import STALE_SECONDS, beat, books
-from athena.model import Origin, Scope, dollars
+from athena.model import Origin, Scope, dollars, is_transfer
 
 if TYPE_CHECKING:
     from athena.journal.journal import Journal, Transaction
 
 SKEW_SECONDS_MAX = 2.0
 _LOSS, _SLIPPAGE = "max_daily_loss_dollars", "max_slippage_bps"
-_TRANSFERS = {"CSD", "CSW", "JNLC", "TRANS"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,8 @@ def _loss(tx: Journal | Transaction) -> Line:
     now = tx.one("SELECT * FROM equity WHERE trading_date = ? ORDER BY sequence DESC LIMIT 1", (day["trading_date"],))
     span = (day["opened_at"], "" if now is None else now["venue_at"])  # the money in this equity, and not in the day's
     flows = tx.query("SELECT kind, amount FROM cash_flows WHERE at > ? AND at <= ?", span)
-    transfers = sum((Decimal(amount) for kind, amount in flows if kind in _TRANSFERS), Decimal(0))
+    amounts = ((kind, Decimal(amount)) for kind, amount in flows)
+    transfers = sum((amount for kind, amount in amounts if is_transfer(kind, amount)), Decimal(0))
     limit = _limit(tx, _LOSS)
     if now is None:
         return Line(name, True, f"nothing measured yet today; limit {dollars(limit)}")

@@ -11,7 +11,7 @@ from athena.live.guard_acting import DRAWDOWN_HALT, DRAWDOWN_REDUCE, LOSSES
 from athena.live.guard_book import Book, OpenOrder
 from athena.live.verdict import Code
 from athena.lot import EXTERNAL
-from athena.model import ZERO, CashFlow, OrderIntent, OrderStatus, OrderType, Side
+from athena.model import ZERO, CashFlow, OrderIntent, OrderStatus, OrderType, Side, is_transfer
 
 if TYPE_CHECKING:
     from athena.journal.journal import Journal
@@ -129,12 +129,13 @@ def _peak(book: Book, journal: Journal) -> None:
     """Highest equity less transfers since the last drawdown halt was cleared (that acknowledged the fall)."""
     row = journal.one(_ACKNOWLEDGED, (DRAWDOWN_HALT, DRAWDOWN_REDUCE))
     since = row[0] or "" if row is not None else ""
-    flows = journal.query("SELECT at, amount FROM cash_flows WHERE kind IN ('CSD', 'CSW', 'JNLC', 'TRANS') ORDER BY at")
+    rows = journal.query("SELECT at, kind, amount FROM cash_flows ORDER BY at")
+    flows = [(at, amount) for at, kind, text in rows if is_transfer(kind, amount := Decimal(text))]
     paid, next_flow = ZERO, 0
     sql = "SELECT q.venue_at, q.equity FROM equity q JOIN events e ON e.sequence = q.sequence WHERE e.at > ?"
     for venue_at, equity in journal.query(sql + " ORDER BY q.sequence", (since,)):
-        while next_flow < len(flows) and flows[next_flow]["at"] <= venue_at:
-            paid += Decimal(flows[next_flow]["amount"])
+        while next_flow < len(flows) and flows[next_flow][0] <= venue_at:
+            paid += flows[next_flow][1]
             next_flow += 1
         book.peak = max(book.peak, Decimal(equity) - paid)
     book.touch_peak()

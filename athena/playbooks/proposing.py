@@ -15,6 +15,7 @@ from athena.config import Settings
 from athena.errors import AthenaError
 from athena.journal.journal import Journal
 from athena.live.limit_proposals import Evidence, Proposal
+from athena.model import is_transfer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,8 @@ def daily_pnl(journal: Journal) -> dict[date, Decimal]:
         end = journal.one("SELECT * FROM equity WHERE trading_date = ? ORDER BY sequence DESC LIMIT 1", (day,))
         span = (row["opened_at"], "" if end is None else end["venue_at"])
         flows = journal.query("SELECT kind, amount FROM cash_flows WHERE at > ? AND at <= ?", span)
-        paid = sum((Decimal(f["amount"]) for f in flows if f["kind"] in {"CSD", "CSW", "JNLC", "TRANS"}), Decimal(0))
+        amounts = ((kind, Decimal(amount)) for kind, amount in flows)
+        paid = sum((amount for kind, amount in amounts if is_transfer(kind, amount)), Decimal(0))
         if end is not None:
             found[date.fromisoformat(day)] = Decimal(end["equity"]) - Decimal(row["opening_equity"]) - paid
     return found

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from athena.live.execution_guard import ExecutionGuard
+from athena.live.guard_checklist import _loss
+from athena.live.guard_load import load_book
 from athena.live.verdict import Approved, Refused
 from athena.model import Account, CashFlow, Clock, OrderStatus, OrderType, Purpose, Side, Trade
 from tests.guard.conftest import NOON, D, Filled, exit_of, fill, intent, limit, order, quote, take_fill, take_order
@@ -364,6 +366,29 @@ def test_cash_flows_are_not_profit(engine: ExecutionGuard, filled: Filled) -> No
         engine.on_cash_flow(CashFlow(f"f{amount}", "CSD" if amount[0] != "-" else "CSW", D(amount), NOON))
         assert engine.gate.book.daily_loss == D("100.10")
     assert engine.get_status().passes
+
+
+@pytest.mark.parametrize(
+    ("kind", "amount", "earned"),
+    [("ACATC", "50000", 0), ("ACATC", "-50000", 0), ("CORR", "10000", 0), ("CORR", "-10000", -10000), ("DIV", "9", 9)],
+)
+def test_what_counts_as_profit(handle: ExecutionGuard, kind: str, amount: str, earned: int) -> None:
+    """An account's transfer earns nothing, a correction never does and may lose; book, restart and checklist agree."""
+    journal, (before, at, after) = handle.journal, (NOON + timedelta(minutes=n) for n in range(3))
+    reading = {"cash": 0, "realised_pnl": 0, "unrealised_pnl": 0, "marks": {}}
+    journal.append("equity", reading | {"equity": 100_000}, before)
+    live = load_book(journal)
+    live.cash_flow(CashFlow("f", kind, D(amount), at))
+    if kind == "CORR":
+        journal.append("correction", {"cash": D(amount), "reason": "not listed"}, at)
+    else:
+        journal.append("cash_flow", {"id": "f", "kind": kind, "amount": D(amount), "at": at, "description": ""}, at)
+    journal.append("equity", reading | {"equity": 100_000 + int(amount)}, after)
+    again = load_book(journal)
+    for book in (live, again):
+        assert (book.daily_loss, book.equity) == (-earned, 100_000 + int(amount))
+    assert again.peak == 100_000 + max(earned, 0)
+    assert _loss(journal).seen.startswith(f"lost ${-earned:,}" if earned < 0 else f"gained ${earned}")
 
 
 def test_check_journals_nothing(engine: ExecutionGuard) -> None:

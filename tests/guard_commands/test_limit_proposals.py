@@ -2,20 +2,22 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pandas as pd
 
 from athena.analysis.assessment import Verdict
 from athena.analysis.limits_replay import ALL, assess, newly_refused
+from athena.journal import Journal
 from athena.live.limit_proposals import Evidence, propose
 from athena.live.limit_replay import load_record, replay
 from athena.live.limits import LIMITS, effective
 from athena.model import OrderStatus, Side
 from athena.ops.guard_scratch import SYMBOL, ScratchGuard
-from athena.playbooks.proposing import replayed, what_if
+from athena.playbooks.proposing import daily_pnl, replayed, what_if
 from athena.simulator.synthetic import SyntheticTape
+from tests.guard.conftest import NOON, make_journal, settings_in
 
 TAPE = SyntheticTape(7, (SYMBOL,))
 D = Decimal
@@ -172,3 +174,16 @@ def test_without_evidence_nothing_is_proposed():
     """No days, no prices, no orders: no guess."""
     assert propose(Evidence(None, {}, {}), {}) == ()
     assert propose(Evidence(D(0), DAYS, {}), {}) == ()
+
+
+def test_what_an_accounts_transfer_brings_is_no_days_profit(tmp_path):
+    """A day's profit leaves out cash that came from another broker."""
+    settings = settings_in(tmp_path)
+    make_journal(settings)
+    at = NOON + timedelta(minutes=1)
+    with Journal.open(settings.journal_path, "test") as journal:
+        journal.append("cash_flow", {"id": "f", "kind": "ACATC", "amount": 50_000, "at": at, "description": ""}, at)
+        journal.append(
+            "equity", {"equity": 150_007, "cash": 0, "realised_pnl": 0, "unrealised_pnl": 0, "marks": {}}, at
+        )
+        assert daily_pnl(journal) == {date(2020, 3, 9): 7}
