@@ -35,11 +35,15 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """One attempt's fate in words; `retry_after_seconds` where the receiver asked for a pause."""
+    """One attempt's fate in words; `retry_after_seconds` where the receiver asked for a pause.
+
+    left_out: where it was sent, the recipients of a mail that the server did not take it for, and what it said of each.
+    """
 
     fate: Fate
     told: str
     retry_after_seconds: float | None = None
+    left_out: tuple[tuple[str, Outcome], ...] = ()
 
 
 def apprise_variable(channel: str) -> str:
@@ -174,7 +178,8 @@ def _hand_over(smtp: smtplib.SMTP, mail: EmailMessage, sender: str, to: list[str
             return _smtp(server, "MAIL", code, said)
         refused = {address: answer for address in to if (answer := smtp.rcpt(address))[0] not in (250, 251)}
         if len(refused) == len(to):
-            return _smtp(server, f"for {to[0]}", *refused[to[0]]) if to else Outcome(Fate.REFUSED, "no recipient")
+            soonest = min(to, key=lambda address: refused[address][0], default="")  # 450 may be taken later, 550 not
+            return _smtp(server, f"for {soonest}", *refused[soonest]) if to else Outcome(Fate.REFUSED, "no recipient")
         code, said = smtp.docmd("DATA")
         if code != 354:
             return _smtp(server, "DATA", code, said)
@@ -192,8 +197,9 @@ def _hand_over(smtp: smtplib.SMTP, mail: EmailMessage, sender: str, to: list[str
         smtp.quit()
     except (OSError, smtplib.SMTPException):
         pass  # it has the message already
-    left_out = "".join(f"; not for {address} ({answer[0]})" for address, answer in refused.items())
-    return Outcome(Fate.SENT, f"{server} took it{left_out}")
+    told = "".join(f"; not for {address} ({answer[0]})" for address, answer in refused.items())
+    left_out = tuple((address, _smtp(server, f"for {address}", *answer)) for address, answer in refused.items())
+    return Outcome(Fate.SENT, f"{server} took it{told}", left_out=left_out)
 
 
 def _smtp(server: str, what: str, code: int, said: bytes) -> Outcome:

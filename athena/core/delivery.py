@@ -126,7 +126,8 @@ def by_channel(settings: Settings, environment: Mapping[str, str]) -> Send:
             url, text = environment[channels.SLACK_VARIABLE], message.chat(claim.message, settings)
             return channels.post_slack(url, text, settings.notifications.timeout_seconds)
         if claim.channel == "email":
-            mail = message.mail(claim.message, settings)
+            to = (claim.recipient,) if claim.recipient else settings.notifications.email_to
+            mail = message.mail(claim.message, settings, to)
             return channels.send_mail(mail, settings.notifications, environment.get(channels.PASSWORD_VARIABLE, ""))
         url, severity = environment[channels.apprise_variable(claim.channel)], claim.message.severity
         told = replace(claim.message, repeat=claim.message.repeat or claim.attempts > 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email import message_from_bytes, policy
@@ -94,7 +94,7 @@ def link(page: str, settings: Settings) -> str:
     return f"{base.rstrip('/')}/{quote(relative.as_posix())}"
 
 
-def mail(message: Message, settings: Settings) -> EmailMessage:
+def mail(message: Message, settings: Settings, to: Sequence[str]) -> EmailMessage:
     """The message as mail: the report's own mail with the alert above its verdict, its page attached; or plain."""
     made = _report(message.mail)
     said = paragraphs(message, settings)
@@ -108,7 +108,7 @@ def mail(message: Message, settings: Settings) -> EmailMessage:
         del made[header]
     made["Subject"] = subject(message, settings)
     made["From"] = settings.notifications.email_from
-    made["To"] = ", ".join(settings.notifications.email_to)
+    made["To"] = ", ".join(to)
     made["Date"] = message.at
     made["Message-ID"] = f"<{message.id}@{settings.account_name}.athena>"  # a repeat is recognised as one
     if message.severity == "critical":

@@ -5,6 +5,8 @@ that was queued is sent or shown as a dead letter, and never sent twice. There i
 or a receiver took the message and never answered, nobody knows whether it arrived. Losing it would be worse, so it is
 sent once more, marked as a possible repeat; a second time in doubt makes it a dead letter for an operator to judge.
 
+A mail is one delivery to all its recipients; whom the server left out gets a delivery of his own, ID:ADDRESS.
+
 Clocks are set. What lies further ahead than anything here ever waits was stamped by a clock that has been set back
 since: it is due. A clock set forward by days ends no message: it is also counted how often it was tried.
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -66,6 +68,11 @@ class Claim:
     attempts: int
     unsure: int
 
+    @property
+    def recipient(self) -> str:
+        """The only one it is for; "" where it is for all of its channel."""
+        return self.id.partition(":")[2]
+
 
 def queue(
     tx: Transaction, *, severity: str, title: str, body: str, channels: Sequence[str], dedup_key: str | None,
@@ -117,9 +124,20 @@ def finish(
     journal: Journal, done: Claim, outcome: Outcome, now: datetime, *, give_up_hours: float, jitter: Callable[[], float]
 ) -> tuple[str, str]:
     """Record what became of a claim; the delivery's status after it (sent, queued, dead) and why. `jitter`: 0 to 1."""
-    if outcome.fate is Fate.SENT:
-        journal.append("delivery.sent", {"id": done.id, "claim": done.token, "at": now, "told": outcome.told})
+    with journal.transaction() as tx:
+        if outcome.fate is not Fate.SENT:
+            return _failed(tx, done, outcome, now, give_up_hours, jitter)
+        for address, refused in outcome.left_out:
+            other = replace(done, id=f"{done.id}:{address}")
+            tx.append("delivery.split", {"id": other.id, "of": done.id, "claim": done.token})
+            _failed(tx, other, refused, now, give_up_hours, jitter)
+        tx.append("delivery.sent", {"id": done.id, "claim": done.token, "at": now, "told": outcome.told})
         return "sent", outcome.told
+
+
+def _failed(
+    tx: Transaction, done: Claim, outcome: Outcome, now: datetime, give_up_hours: float, jitter: Callable[[], float]
+) -> tuple[str, str]:
     unsure, error = outcome.fate is Fate.UNSURE, outcome.told
     wait = _backoff(done.attempts) * (0.75 + jitter() / 2)
     pause = min(outcome.retry_after_seconds or 0.0, PAUSE_SECONDS_MAX)
@@ -132,7 +150,7 @@ def finish(
     facts: dict[str, Any] = {"id": done.id, "claim": done.token, "error": error, "unsure": unsure}
     facts["next_at"] = None if dead else now + timedelta(seconds=wait)
     facts["pause_until"] = now + timedelta(seconds=pause) if pause else None
-    journal.append("delivery.failed", facts)
+    tx.append("delivery.failed", facts)
     return "dead" if dead else "queued", error
 
 

@@ -37,6 +37,18 @@ def _claimed(db: Database, entry: Entry) -> None:
     )
 
 
+@kind("delivery.split")
+def _split(db: Database, entry: Entry) -> None:
+    """A recipient the mail server left out, from now on a delivery of his own under the same claim."""
+    p = entry.payload
+    db.execute(
+        "INSERT INTO deliveries (id, notification_id, channel, status, queued_at, next_at, attempts, unsure, claim)"
+        " SELECT ?, notification_id, channel, status, queued_at, next_at, attempts, unsure, claim FROM deliveries"
+        " WHERE id = ? AND claim = ?",
+        (p["id"], p["of"], p["claim"]),
+    )
+
+
 @kind("delivery.sent")
 def _sent(db: Database, entry: Entry) -> None:
     p = entry.payload

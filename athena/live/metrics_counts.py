@@ -110,7 +110,7 @@ class Counts:
                 severity = facts["severity"] if facts["severity"] in ("critical", "warning") else OTHER
                 self.alerts[severity, facts["status"]] += 1
             case "delivery.sent" | "delivery.failed":
-                channel = facts["id"].rpartition(".")[2]
+                channel = facts["id"].partition(".")[2].partition(":")[0]  # n1.email, n1.email:desk@company.com
                 failed = "failed" if facts.get("next_at") else "dead"
                 fate = "sent" if kind == "delivery.sent" else failed
                 self.notifications[channel if channel in CHANNELS else OTHER, fate] += 1

@@ -110,6 +110,7 @@ EVERY_KIND: tuple[tuple[str, dict[str, Any]], ...] = (
     ("delivery.claimed", {"id": "n1.slack", "claim": "c2", "lease_until": VENUE_AT}),
     ("delivery.sent", {"id": "n1.slack", "claim": "c2", "at": VENUE_AT}),
     ("delivery.claimed", {"id": "n1.email", "claim": "c3", "lease_until": VENUE_AT, "over_dead_claim": True}),
+    ("delivery.split", {"id": "n1.email:a@b.c", "of": "n1.email", "claim": "c3"}),
     ("delivery.failed", {"id": "n1.email", "claim": "c3", "error": "refused", "next_at": None}),
     ("delivery.retried", {"id": "n1.email", "by": "alice"}),
     ("schedule.claimed", {"id": "pre_market 2020-03-09", "job": "pre_market", "trading_date": VENUE_AT.date(),

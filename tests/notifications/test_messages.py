@@ -162,7 +162,7 @@ def test_hostile_text_wakes_nobody_and_breaks_nothing(settings):
     title = message.one_line(hostile)
     said = Message("id", "warning", title, hostile, datetime.now(UTC))
     assert "<" not in message.chat(said, settings)
-    made = message.mail(said, settings)
+    made = message.mail(said, settings, settings.notifications.email_to)
     assert made["Bcc"] is None
     assert "<script>" not in made.get_body(("html",)).get_content()
     assert len(title) == 200

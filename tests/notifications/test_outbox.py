@@ -19,6 +19,7 @@ from athena.core.delivery import Courier, attempt, by_channel
 from athena.core.notifications import notify
 from athena.errors import JournalError, SettingsError
 from athena.journal import Journal
+from athena.live.metrics_counts import Counts
 from athena.ops import schedule
 from athena.ops.notifications import follow
 from tests.engine.processes import wait_for
@@ -240,18 +241,48 @@ def test_a_clock_set_back_by_hours_holds_nothing_up(told, settings, journal, env
 
 
 def test_a_mail_is_one_message_whatever_the_server_says(told, courier, box, clock, journal):
-    """451 is tried again, one refused recipient does not stop the other, 554 is a dead letter at once."""
+    """451 is tried again, 554 is a dead letter at once."""
     box.answers = ["451 busy"]
-    box.refused = {"risk@company.com"}
     told()
     assert {one.channel: one.status for one in courier.deliver()}["email"] == "queued"
     clock.forward(minutes=1)
-    [one] = courier.deliver()
-    assert (one.status, box.mails[0][0]) == ("sent", ["desk@company.com"])
-    assert "not for risk@company.com (550)" in one.told
+    assert [one.status for one in courier.deliver()] == ["sent"]
+    assert len(box.mails) == 1
     box.answers = ["554 spam"]
     told("third")
     assert {one.channel: one.status for one in courier.deliver()}["email"] == "dead"
+
+
+def test_a_recipient_the_server_leaves_out_is_tried_on_and_nobody_gets_it_twice(told, courier, box, clock, journal):
+    """450 for one: the other has it, he has it once his mailbox takes it. 550: a dead letter that names him."""
+    counts = Counts(0)
+    box.refused = {"risk@company.com": "450 greylisted"}
+    told()
+    assert "not for risk@company.com (450)" in {one.channel: one.told for one in courier.deliver()}["email"]
+    assert courier.deliver() == []
+    [waits] = outbox.deliveries(journal, status=("queued",))
+    assert waits["id"].endswith(".email:risk@company.com")
+    assert "answered 450 (for risk@company.com): greylisted" in waits["error"]
+    clock.forward(minutes=1)
+    assert [one.status for one in courier.deliver()] == ["queued"]
+    box.refused.clear()
+    clock.forward(minutes=1)
+    assert [one.status for one in courier.deliver()] == ["sent"]
+    assert [recipients for recipients, _ in box.mails] == [["desk@company.com"], ["risk@company.com"]]
+    assert set(states(journal).values()) == {"sent"}
+
+    box.refused = {"desk@company.com": "550 no such mailbox", "risk@company.com": "450 greylisted"}
+    told("another")
+    assert {one.channel: one.status for one in courier.deliver()}["email"] == "queued"
+    del box.refused["risk@company.com"]
+    clock.forward(minutes=1)
+    courier.deliver()
+    [dead] = outbox.deliveries(journal, status=("dead",))
+    assert "answered 550 (for desk@company.com)" in dead["error"]
+    assert [recipients for recipients, _ in box.mails[2:]] == [["risk@company.com"]]
+    counts.catch_up(journal)
+    assert counts.notifications["email", "dead"] == 1
+    assert journal.verify().ok
 
 
 def test_many_deliverers_send_each_message_once(settings, journal, environment, told, slack):

@@ -63,11 +63,12 @@ class _Post(BaseHTTPRequestHandler):
 class MailBox:
     """`with MailBox() as box:` a mail server on `box.port`; `box.mails` are (recipients, message bytes) it took.
 
-    `tls` is a server's SSL context: it speaks TLS from the first byte, or with `starttls` insists on it before a login.
+    `refused` has its answers to recipients it does not take. `tls` is a server's SSL context: it speaks TLS from the
+    first byte, or with `starttls` insists on it before a login.
     """
 
     def __init__(self, user="", password="", tls=None, starttls=False):
-        self.mails, self.answers, self.refused = [], [], set()
+        self.mails, self.answers, self.refused = [], [], {}
         options = {"hostname": "127.0.0.1", "port": 0}
         if user:
             options |= {
@@ -89,7 +90,7 @@ class MailBox:
 
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address in self.refused:
-            return "550 no such mailbox"
+            return self.refused[address]
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
