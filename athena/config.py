@@ -113,15 +113,19 @@ class Settings:
         environment = os.environ if environment is None else environment
         home = Path(overrides.get("home") or environment.get("ATHENA_HOME") or Path.home() / ".athena").expanduser()
         values: dict[str, Any] = {}
-        for path in (home / "athena.toml", Path("athena.toml")):
+        for path in toml_files(home, environment):
             values |= _from_toml(path, lenient)
         values |= _from_environment(environment, lenient)
-        values |= {k: v for k, v in overrides.items() if v is not None}
-        values["home"] = home
+        values |= {k: v for k, v in overrides.items() if v is not None} | {"home": home}
         _choose_venue(values, environment, lenient)
         if lenient:  # who is told and when has nothing to do with stopping
             values = {key: value for key, value in values.items() if key not in {*_TABLES, "prometheus_url"}}
         return cls(**{key: _convert(key, value) for key, value in values.items()})
+
+
+def toml_files(home: Path, environment: Mapping[str, str] = os.environ) -> tuple[Path, Path]:
+    """The settings files there may be, the last one wins; kernels, whose own folder is another, are told the folder."""
+    return home / "athena.toml", Path(environment.get("ATHENA_WORKING_FOLDER", ""), "athena.toml")
 
 
 def _user() -> str:
@@ -135,7 +139,7 @@ _NAMES = {f.name for f in fields(Settings)}
 _NUMBERS = {"metrics_port": int, "alerts_port": int, "connect_timeout_seconds": float, "read_timeout_seconds": float}
 _NUMBERS |= {"disconnect_halt_seconds": float, "snapshot_minutes": float, "snapshots_keep": int}
 _TABLES = {"contacts": tables.contacts, "notifications": tables.notifications, "schedule": tables.schedule}
-_ELSEWHERE = ("smtp_password", "apprise_")  # variables that are read where they are used, and kept nowhere
+_ELSEWHERE = ("smtp_password", "apprise_", "working_folder")  # read where they are used, kept nowhere
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from athena.config import Settings
+from athena.config import Settings, toml_files
 from athena.core.portfolio import Portfolio
 from athena.errors import JournalError, SettingsError
 from athena.journal.journal import Journal
@@ -106,7 +106,7 @@ def emptied_strategies(text: str, gone: Iterable[str]) -> list[str]:
 
 def files(home: Path) -> list[Path]:
     """The settings files that are read, in the order they are."""
-    return [path for path in (home / "athena.toml", Path("athena.toml")) if path.is_file()]
+    return [path for path in toml_files(home) if path.is_file()]
 
 
 def _items(text: str, start: int) -> tuple[str, int]:

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import athena
-from athena.config import Settings
+from athena.config import Settings, toml_files
 from athena.errors import AthenaError, SettingsError
 from athena.journal.journal import Journal
 from athena.live.vitals import beat
@@ -109,6 +109,8 @@ def _environment(settings: Settings, token: str) -> dict[str, str]:
         "ATHENA_HOME": str(settings.home.absolute()),
         "ATHENA_OPERATOR": settings.operator,
         "ATHENA_REPORTS": str(settings.reports.absolute()),  # a kernel's folder is its notebook's
+        "ATHENA_WORKING_FOLDER": str(toml_files(settings.home)[1].absolute().parent),
+        **({"ATHENA_BACKUPS": str(settings.backups.absolute())} if settings.backups else {}),
         **({"ATHENA_ACCOUNT": settings.account} if settings.account else {}),
         "JUPYTER_TOKEN": token,
         "JUPYTER_CONFIG_PATH": f"{_PARTS / 'config'}{os.pathsep + told if told else ''}",

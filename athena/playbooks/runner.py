@@ -18,7 +18,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from athena.config import Settings
+from athena.config import Settings, toml_files
 from athena.errors import PlaybookError, SettingsError
 from athena.playbooks import chromium, mail, manifest, pages, parameters, publish, secrets, workers
 from athena.playbooks.playbook import Playbook
@@ -168,7 +168,7 @@ def reserve(settings: Settings, reports: Path, environment: Mapping[str, str] | 
 def surroundings(settings: Settings, reports: Path, environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """What a run's processes see of the environment: no secret of ours, and which live system they speak of."""
     known = os.environ if environment is None else environment
-    return secrets.clean_environment(known) | _system(settings, reports)
+    return secrets.clean_environment(known) | _system(settings, reports, known)
 
 
 def _extras(
@@ -193,10 +193,13 @@ def _extras(
     return made
 
 
-def _system(settings: Settings, reports: Path) -> dict[str, str]:
+def _system(settings: Settings, reports: Path, known: Mapping[str, str]) -> dict[str, str]:
     """Which live system a kernel speaks of: it runs in another folder, and may have been given other settings."""
     named = {"HOME": settings.home.resolve(), "REPORTS": reports.resolve(), "OPERATOR": settings.operator}
-    named["PROMETHEUS_URL"] = settings.prometheus_url
+    named |= {"VENUE": settings.venue, "PROMETHEUS_URL": settings.prometheus_url}
+    named["WORKING_FOLDER"] = toml_files(settings.home, known)[1].absolute().parent
+    if settings.backups:
+        named["BACKUPS"] = settings.backups.resolve()
     if settings.account:
         named["ACCOUNT"] = settings.account
     if settings.venue == "simulator":  # its address is loopback's, and no secret

@@ -6,7 +6,10 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from urllib.parse import quote
+
+from athena.config import Settings
 
 MASK = "[redacted]"
 _SECRET = re.compile(
@@ -15,14 +18,16 @@ _SECRET = re.compile(
 # What Python, numpy and a kernel need of their surroundings; anything else may be a secret under any name.
 _PASSED = re.compile(
     r"^(PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TEMP|TMP|VIRTUAL_ENV|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH|SYSTEMROOT"
-    r"|PYTHON(PATH|HASHSEED|DONTWRITEBYTECODE|UTF8|WARNINGS|IOENCODING)|(OMP|OPENBLAS|MKL|NUMEXPR)_NUM_THREADS"
-    r"|ATHENA_(HOME|ACCOUNT|OPERATOR|REPORTS))$"
+    r"|PYTHON(PATH|HASHSEED|DONTWRITEBYTECODE|UTF8|WARNINGS|IOENCODING)|(OMP|OPENBLAS|MKL|NUMEXPR)_NUM_THREADS)$"
 )
+# And every setting that is no secret: a run judges what its runner does. Its key and its window are given to it.
+_SETTINGS = {f"ATHENA_{f.name.upper()}" for f in fields(Settings) if f.repr} | {"ATHENA_WORKING_FOLDER"}
+_SETTINGS -= {"ATHENA_KEY_ID", "ATHENA_WINDOW_URL"}
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Only what a read-only playbook needs: an allow-list, so that no secret is inherited whatever its name."""
-    return {name: value for name, value in environment.items() if _PASSED.match(name)}
+    return {name: value for name, value in environment.items() if _PASSED.match(name) or name in _SETTINGS}
 
 
 def secret_values(environment: Mapping[str, str], more: Iterable[str] = ()) -> list[str]:

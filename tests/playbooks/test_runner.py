@@ -16,7 +16,7 @@ from athena.playbooks.batch import render_all
 from athena.playbooks.parameters import Kind, Parameter, check
 from athena.playbooks.playbook import Playbook
 from athena.playbooks.registry import PLAYBOOKS
-from athena.playbooks.runner import run_playbook
+from athena.playbooks.runner import run_playbook, surroundings
 from athena.playbooks.secrets import clean_environment, redact
 from tests.playbooks.conftest import CANARY, holds_no_secret
 from tests.playbooks.days import DAY
@@ -138,6 +138,23 @@ def test_the_kernel_has_no_secret_to_show(trials):
     assert "APCA" not in first.notebook.read_text()
     assert "[redacted]" in first.html.read_text()
     holds_no_secret(first.html.parent.parent)
+
+
+def test_a_run_loads_the_settings_that_its_runner_did(tmp_path, monkeypatch):
+    """Those of the working folder's file and of every variable, tables too, though the kernel's folder is another."""
+    told = {"ATHENA_HOME": "home", "ATHENA_SNAPSHOT_MINUTES": "15", "ATHENA_DATA_FEED": "sip", "ATHENA_REPORTS": "r"}
+    lines = ('symbols = ["NVDA"]', 'backups = "b"', "metrics_port = 8191", '[contacts.team_lead]\nname = "A"')
+    (tmp_path / "athena.toml").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.load(told)
+    secret = {"ATHENA_HEARTBEAT_URL": "http://h/secret", "ATHENA_ALLOW_LIVE": "yes", "ATHENA_KEY_ID": "k"}
+    seen = surroundings(settings, settings.reports, told | secret)
+    (tmp_path / "kernel").mkdir()
+    monkeypatch.chdir(tmp_path / "kernel")
+    assert not secret.keys() & seen.keys()
+    folders = {name: tmp_path / getattr(settings, name) for name in ("home", "reports", "backups")}
+    assert Settings.load(seen) == replace(settings, **folders)
+    assert surroundings(settings, tmp_path / "r", seen)["ATHENA_WORKING_FOLDER"] == str(tmp_path), "of a run in a run"
 
 
 def test_a_missing_journal_is_a_report_that_says_so(tmp_path):

@@ -10,7 +10,7 @@ import urllib.request
 
 from athena.cli import main
 from athena.config import Settings
-from athena.ops.lab import engine_says
+from athena.ops.lab import _environment, engine_says
 from athena.ops.processes import answers, free_port
 
 
@@ -29,6 +29,17 @@ def test_a_port_that_is_none_is_refused(capsys, tmp_path):
     """99999 is no port, and says so."""
     assert main(["lab", "--port", "99999", "--home", str(tmp_path)]) == 2
     assert "1 to 65535" in capsys.readouterr().err
+
+
+def test_kernels_load_the_settings_of_the_folder_it_was_started_in(tmp_path, monkeypatch):
+    """A notebook's folder has no athena.toml; relative folders are the command's."""
+    (tmp_path / "athena.toml").write_text('symbols = ["NVDA"]\nbackups = "b"')
+    monkeypatch.chdir(tmp_path)
+    told = _environment(Settings.load({}, home=tmp_path), "")
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    seen = Settings.load(told)
+    assert (seen.symbols, seen.backups) == (("NVDA",), tmp_path / "b")
 
 
 def test_simulator_and_engine_are_started_and_ended_with_it(tmp_path):
