@@ -26,7 +26,10 @@ _STANDING = "SELECT * FROM fills WHERE broker_order_id = ? ORDER BY sequence"
 
 
 def amend(engine: Engine, order: Order) -> list[Break]:
-    """Book what changed about an order's executions after the fact; nothing when our fills are what the venue has."""
+    """Book what changed about an order's executions after the fact; nothing when our fills are what the venue has.
+
+    Nor of an order from before an operator's correction, which made shares and cash the venue's as it found them.
+    """
     rows = engine.journal.query(_STANDING, (order.broker_order_id,))
     ours, dollars = ZERO, ZERO
     by_price: dict[Decimal, Decimal] = {}
@@ -38,6 +41,9 @@ def amend(engine: Engine, order: Order) -> list[Break]:
     theirs, average = order.filled_quantity, order.average_fill_price or ZERO
     if not rows or theirs > ours or (theirs == ours and abs(theirs * average - dollars) <= _rounding(order)):
         return []  # more at the venue is a fill still to come, not an amendment
+    corrected = engine.journal.latest("correction")
+    if corrected is not None and corrected.sequence > rows[0]["sequence"]:
+        return []  # an operator set the books right since, maybe for this: what still differs is told, and halts
     number = sum(1 for row in rows if row["source"] == "correction")
     strategy = str(rows[0]["strategy"]) or EXTERNAL
     parts = _one_execution(order, rows, by_price, ours, dollars)

@@ -22,7 +22,7 @@ from athena.model import ZERO, Order
 if TYPE_CHECKING:
     from athena.journal.journal import Journal
 
-CERTAIN = "certain: every order of the holding has at the venue the shares and price we booked"
+CERTAIN = "certain: every order of the holding is booked as the venue has it, or an operator corrected it since"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pytest
 from athena.core.daily import daily_figures
 from athena.core.portfolio import Portfolio
 from athena.errors import RateLimited
+from athena.journal.journal import Journal
 from athena.live import averages, reconciliation
 from athena.live.brokers.base import OrderUpdated, Rows
 from athena.live.events import ClockRead
@@ -17,10 +18,11 @@ from athena.live.guard_checklist import _loss
 from athena.live.order_lane import OrderLane
 from athena.live.startup_report import last_run, verify_tail
 from athena.model import CashFlow, OrderIntent, OrderStatus, OrderType, Purpose, Side, TimeInForce
+from athena.ops.recovery_restore import VenueNow, _apply, plan_corrections
 from athena.playbooks.books import slippage_analysis
 from athena.playbooks.books.system import connect
 from athena.simulator.orders import OrderRequest
-from tests.engine.session import Flaky, Trading
+from tests.engine.session import START, Flaky, Trading
 from tests.support.broker import approve
 
 
@@ -150,6 +152,48 @@ def test_a_price_corrected_and_never_told_is_repaired_by_the_order(trading):
     assert trading.look().ok
     assert trading.engine.portfolio.position("AAPL").average_entry_price == Decimal("70.5")
     assert trading.halts() == []
+
+
+@pytest.mark.parametrize(("quantity", "price"), [("0", "0"), ("10", "60")])
+def test_what_an_operator_corrected_is_not_booked_again(trading, tmp_path, quantity, price):
+    """A bust or another price while the engine is down, and restore-portfolio: a fee of later is no bust."""
+    bought(trading)
+    trading.strategy.wants = {"AAPL": (10, None)}
+    trading.go(20)
+    assert trading.look().ok
+    trading.close()
+    amend(trading, quantity, price)
+    trading.clock.advance(seconds=60)
+
+    async def now():
+        broker = trading.broker
+        found = await broker.get_account(), *map(tuple, (await broker.get_positions(), await broker.get_fills(START)))
+        return VenueNow(*found, (), trading.clock.now())
+
+    venue = asyncio.run(now())
+    with Journal.open(trading.settings.journal_path, actor="operator") as journal:
+        plan = plan_corrections(journal, Portfolio.from_journal(journal), venue)
+        assert "correction" in {one.kind for one in plan}
+        _apply(journal, plan, "bust while down", venue.at)
+    again = Trading(tmp_path, before=trading)
+    again.broker.__class__ = Venue
+    try:
+        held = {one.symbol: one.quantity for one in venue.positions}
+        again.broker.cash_more = Decimal(-5)
+        for _ in range(4):
+            assert [item.kind for item in again.look().breaks] == ["cash"]
+        assert again.engine.held() == held
+        again.broker.cash_more = Decimal(0)
+        assert again.look().ok
+        again.resume()
+        again.strategy.wants = {"AAPL": (5, None)}
+        again.go(10)
+        amend(again, "0", "0")  # of an order after the correction: certain as ever
+        again.go(5)
+        assert again.engine.held() == held
+        assert again.look().ok
+    finally:
+        again.close()
 
 
 def test_a_fill_during_the_look_is_not_taken_for_a_bust_of_what_was_listed_before_it(trading):
