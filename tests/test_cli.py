@@ -53,6 +53,21 @@ def test_a_mistyped_option_names_the_nearest(typed, hint, capsys, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (["limits", "max_order_quantity", "9", "--symbol", "AAPL", "--strategy", "trend"], "exclude each other"),
+        (["limits", "--symbol", "AAPL"], "--symbol belongs to a change of a limit"),
+        (["limits", "--override"], "--override belongs to a change of a limit"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(typed, says, capsys, tmp_path):
+    """An argument that this command, as typed, would not heed is an error, and nothing is done."""
+    assert main([*typed, "--home", str(tmp_path)]) == 2
+    assert says in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_wrong_setting_is_one_message_with_a_next_step(capsys, monkeypatch):
     """No traceback: what is wrong and what to do."""
     monkeypatch.setenv("ATHENA_VENUE", "papr")

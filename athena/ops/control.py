@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ FIRST_QUOTES_SECONDS = 5.0
 
 def halt(settings: Settings, arguments: argparse.Namespace) -> int:
     """Stop trading: the flag before anything else is imported, then the journal, then wait for orders on their way."""
-    reason = " ".join(arguments.words) or arguments.reason or "halted at the command line"
+    reason = _reason(arguments) or "halted at the command line"
     if arguments.symbol and arguments.strategy:
         raise SettingsError("--symbol and --strategy exclude each other.", "Halt them one after the other.")
     scope = Scope.SYMBOL if arguments.symbol else Scope.STRATEGY if arguments.strategy else Scope.GLOBAL
@@ -46,8 +47,11 @@ def halt(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def doubt_of(settings: Settings, scope: Scope, target: str) -> str:
-    """Whether a halt may have hit nothing, because its symbol or strategy is none that this live system has."""
+def doubt_of(
+    settings: Settings, scope: Scope, target: str, so: str = "it may have stopped nothing",
+    otherwise: str = "athena halt, without more, stops all.",
+) -> str:  # fmt: skip
+    """Whether a halt or a limit may hit nothing, because its symbol or strategy is none that this live system has."""
     if not target:
         return ""
     named = {strategy.name for strategy in settings.strategies}
@@ -63,14 +67,12 @@ def doubt_of(settings: Settings, scope: Scope, target: str) -> str:
         pass
     if target in known or not known:
         return ""
-    return f"{target} is no {column} of this system, so it may have stopped nothing. " + did_you_mean(
-        target, known, "athena halt, without more, stops all."
-    )
+    return f"{target} is no {column} of this system, so {so}. " + did_you_mean(target, known, otherwise)
 
 
 def resume(settings: Settings, arguments: argparse.Namespace) -> int:
     """Lift halts after the checklist holds; also lifts the venue's own suspension an emergency stop may have set."""
-    reason = " ".join(arguments.words) or arguments.reason
+    reason = _reason(arguments)
     if not reason:
         raise SettingsError("resume needs a reason.", 'For example: athena resume "spread is back to normal"')
     guard = _guard(settings)
@@ -128,18 +130,33 @@ def reconcile(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def limits(settings: Settings, arguments: argparse.Namespace) -> int:
     """Show the limits with their headroom, or change one in the journal, effective on the next order everywhere."""
-    guard = _guard(settings)
     if arguments.name and not arguments.value:
         raise SettingsError(f"limits {arguments.name} needs a value.", f"athena limits {arguments.name} VALUE")
+    given = [name for name in ("symbol", "strategy", "override", "reason") if getattr(arguments, name)]
+    if given and not arguments.name:
+        hint = "athena limits NAME VALUE changes one; without any, all are shown."
+        raise SettingsError(f"--{given[0]} belongs to a change of a limit, and none is named.", hint)
+    if arguments.symbol and arguments.strategy:
+        raise SettingsError("--symbol and --strategy exclude each other. NOTHING WAS DONE.", "Set one after the other.")
+    guard = _guard(settings)
     if arguments.name:
-        target = f"symbol:{arguments.symbol}" if arguments.symbol else ""
-        target = f"strategy:{arguments.strategy}" if arguments.strategy else target
+        scope, named = (Scope.SYMBOL if arguments.symbol else Scope.STRATEGY), arguments.symbol or arguments.strategy
+        target = f"{scope}:{named}" if named else ""
         guard.set_limit(
             arguments.name, arguments.value, target=target, reason=arguments.reason, override=arguments.override
         )
+        if doubt := doubt_of(
+            settings, scope, named, "it may bind nothing", "Without --symbol, --strategy it binds all."
+        ):
+            print(f"CAREFUL: {doubt}", file=sys.stderr)
     from athena.ops.status import gather, show_limits
 
     return show_limits(gather(settings), as_json=arguments.json)
+
+
+def _reason(arguments: argparse.Namespace) -> str:
+    """Why, as typed: the words, the option, or both."""
+    return ": ".join(filter(None, (" ".join(arguments.words), arguments.reason)))
 
 
 def _guard(settings: Settings) -> ExecutionGuard:

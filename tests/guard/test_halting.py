@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from athena.cli import main
 from athena.config import Settings
 from athena.errors import GuardError, ResumeRefused
 from athena.live.execution_guard import ExecutionGuard
@@ -381,3 +382,16 @@ def test_flag_is_set_before_anything_slow_is_imported(engine: ExecutionGuard, se
     )  # fmt: skip
     assert not engine.flag.allows()
     assert int(done.stdout) <= 20
+
+
+def test_words_and_reason_are_both_recorded_and_a_limits_mistyped_target_is_doubted(
+    handle: ExecutionGuard, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`athena halt AAPL --reason WHY` keeps both; `athena limits ... --symbol APPL` is set, and not in silence."""
+    at_home = ["--home", str(settings.home)]
+    assert main(["halt", "AAPL", "--reason", "bad prints", *at_home]) == 0
+    assert [halt.reason for halt in handle.halts() if halt.origin is Origin.OPERATOR] == ["AAPL: bad prints"]
+    assert main(["limits", "max_order_quantity", "50", "--symbol", "APPL", "--reason", "thin", *at_home]) == 0
+    assert "APPL is no symbol of this system, so it may bind nothing. Did you mean 'AAPL'?" in capsys.readouterr().err
+    assert main(["limits", "max_order_quantity", "50", "--symbol", "AAPL", "--reason", "thin", *at_home]) == 0
+    assert capsys.readouterr().err == ""
