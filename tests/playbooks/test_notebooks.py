@@ -281,6 +281,19 @@ def test_buttons_are_drawn_for_each_open_question(path):
     assert len(ask.open) == 2
 
 
+@pytest.mark.parametrize("name", ["pre_market", "market_open"])
+def test_the_halt_of_a_start_stops_nobody(tmp_path, name):
+    """Started overnight: ATTENTION with what to do before the open, as the matrix says. Any other halt is a STOP."""
+    check, journal = "free of halts", place(tmp_path)
+    halt(journal, origin="startup", owner="engine", reason="the engine started")
+    started = found(book(name).assess(look(journal)), check)
+    assert (started.verdict, started.action) == (Verdict.ATTENTION, "Check positions, then `athena resume REASON`.")
+    halt(journal, "h-second", scope="symbol", target="AAPL")
+    assert "trading_halt" in found(book(name).assess(look(journal)), check).action
+    halt(journal, "h-third")
+    assert found(book(name).assess(look(journal)), check).verdict is Verdict.STOP
+
+
 def test_the_loss_limit_off_or_out_of_proportion_is_said(path):
     """$2,000 of $105,000 is sane; $50,000 is not."""
     check = "daily loss limit a sane part"

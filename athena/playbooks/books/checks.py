@@ -10,7 +10,7 @@ from athena.analysis import style
 from athena.analysis.assessment import Finding, Verdict
 from athena.errors import AthenaError
 from athena.live import vitals
-from athena.model import Mode
+from athena.model import Mode, Origin
 from athena.playbooks.books.system import System
 
 OK, ATTENTION, STOP, UNKNOWN = Verdict.OK, Verdict.ATTENTION, Verdict.STOP, Verdict.UNKNOWN
@@ -120,18 +120,20 @@ def reconciled(system: System) -> Finding:
 
 
 def guard_free(system: System, *, worst: Verdict = STOP) -> Finding:
-    """No halt stands. `worst`: what a halt of everything is, where another question is asked."""
+    """No halt stands. `worst`: what a halt of everything but a start's is, where another question is asked."""
     check, rule = "Is trading free of halts?", "no halt stands"
-    halts = system.halts()
+    halts = list(system.halts())
     if not halts:
         return Finding(check, OK, "no halt", rule)
-    everything = any(halt.scope == "global" and halt.mode is Mode.HALTED for halt in halts)
+    everything = [halt for halt in halts if halt.scope == "global" and halt.mode is Mode.HALTED]
+    started = [halt for halt in everything if halt.origin is Origin.STARTUP]  # as every start does: nothing is wrong
     modes = [(f"{halt.where} {halt.mode.value.replace('_', '-')}", halt) for halt in halts[:3]]
     told = "; ".join(f"{what}: {halt.reason} ({halt.owner})" for what, halt in modes)
     seen = f"{len(halts)} halt{'s' * (len(halts) != 1)}"
     reason = f"{told[:1].upper()}{told[1:]}."
-    action = "Run the playbook `trading_halt`."
-    return Finding(check, worst if everything else ATTENTION, seen, rule, reason, action, {"halts": len(halts)})
+    action = "Run the playbook `trading_halt`." if halts != started else "Check positions, then `athena resume REASON`."
+    verdict = worst if everything != started else ATTENTION
+    return Finding(check, verdict, seen, rule, reason, action, {"halts": len(halts)})
 
 
 def usage(system: System) -> dict[str, str]:
