@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import Metric
+from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from athena.config import Settings
@@ -22,14 +22,20 @@ from athena.live.vitals import Beat, beat
 from athena.model import trading_date
 
 
-class StoppedEngine(Collector):
-    """Two gauges from the engine's last word; none where no engine ever ran."""
+class WebhookMetrics(Collector):
+    """What the webhook knows of itself, and two gauges from the engine's last word; none where no engine ever ran."""
 
-    def __init__(self, settings: Settings, journal: Journal) -> None:
-        self._settings, self._journal = settings, journal
+    def __init__(self, settings: Settings, journal: Journal, refused: int) -> None:
+        self._settings, self._journal, self._refused = settings, journal, refused
 
     def collect(self) -> Iterator[Metric]:
         """Raises JournalError."""
+        yield CounterMetricFamily(
+            "athena_alerts_deliveries_refused", "Deliveries the webhook did not take.", self._refused
+        )
+        yield from self._engine()
+
+    def _engine(self) -> Iterator[Metric]:
         engine = beat(self._journal)
         if engine is None:
             return
@@ -49,8 +55,8 @@ def in_session(engine: Beat, days: TradingDays) -> bool:
     return day is not None and day.opens <= now < day.closes
 
 
-def page(settings: Settings, journal: Journal) -> bytes:
-    """The webhook's metrics page. Raises JournalError."""
+def page(settings: Settings, journal: Journal, refused: int) -> bytes:
+    """The webhook's metrics page; `refused`: deliveries it did not take. Raises JournalError."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(StoppedEngine(settings, journal))
+    registry.register(WebhookMetrics(settings, journal, refused))
     return generate_latest(registry)

@@ -47,6 +47,7 @@ class AlertServer(LoopbackServer):
         self.expected = f"Bearer {token}".encode()
         self.problem: Callable[[], str] = lambda: ""
         self._telling = threading.Lock()
+        self.refused = 0  # deliveries that were not taken
         super().__init__(settings.alerts_port, _Webhook)
 
     @property
@@ -158,7 +159,11 @@ class _Webhook(Page):
                 self.answer(200, html, "text/html; charset=utf-8", Content_Security_Policy=_POLICY)
             case "/metrics":
                 try:
-                    self.answer(200, page(self.server.settings, self.server.journal), "text/plain; version=0.0.4")
+                    self.answer(
+                        200,
+                        page(self.server.settings, self.server.journal, self.server.refused),
+                        "text/plain; version=0.0.4",
+                    )
                 except JournalError as error:
                     self.answer(503, f"{error.message}\n")
             case "/-/healthy":
@@ -170,7 +175,11 @@ class _Webhook(Page):
     def do_POST(self) -> None:
         if not self.ours:
             return
-        status, words = self._post()
+        status = 0
+        try:
+            status, words = self._post()
+        finally:
+            self.server.refused += status != 200
         self.close_connection = status != 200  # what is left of a refused body is not read
         self.answer(status, f"{words}\n")
 

@@ -54,6 +54,7 @@ class Processes:
     def launch(self, name: str, *command: str) -> None:
         """Start any program in the background, its output in `<folder>/<name>.log`."""
         with self.log(name).open("ab") as log:
+            os.fchmod(log.fileno(), 0o600)  # Alertmanager's holds the outside heartbeat's address, a secret
             self._born(name, command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
     def run(self, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:

@@ -115,7 +115,7 @@ def test_rules_and_dashboard_ask_for_metrics_there_are(settings, tmp_path):
     asked += [rule["expr"] for file in ("alerts.yml", "recording.yml") for rule in rules(file)]
     recorded = {rule["record"] for rule in rules("recording.yml")}
     named = {name for expr in asked for name in re.findall(r"\b(?:athena|alertmanager)[a-z0-9_:]*", expr)}
-    there = page(settings) | recorded | {"alertmanager_notifications_failed_total", "athena"}
+    there = page(settings) | recorded | {"alertmanager_notifications_failed_total", "athena", "athena_alerts"}
     assert named <= there, sorted(named - there)
     shapes = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in dashboard["panels"]]
     assert len(set(shapes)) == len(shapes)
@@ -136,7 +136,7 @@ def page(settings):
                 "symbol": "AAPL", "side": "buy", "quantity": "1", "price": "100.5", "fee": "0",
                 "at": "2020-03-09T15:00:00.000000Z", "bid": "100", "ask": "101",
             })  # fmt: skip
-        webhook = stopped_page(settings, journal).decode()
+        webhook = stopped_page(settings, journal, 0).decode()
     reader, registry = LiveMetrics(settings, since=0), CollectorRegistry()
     registry.register(reader)
     text = generate_latest(registry).decode() + webhook

@@ -13,7 +13,7 @@ import pytest
 
 from athena.config import Settings
 from athena.journal.journal import Journal
-from athena.ops.processes import free_port
+from athena.ops.processes import Processes, free_port
 from tests.engine.processes import wait_for
 from tests.support.programs import require
 from tests.support.receivers import Slack
@@ -59,6 +59,14 @@ def test_where_a_program_is_missing_it_says_how_to_install_it(environment):
     assert process.returncode == 2
     assert "prometheus is not installed" in told
     assert "apt-get install prometheus prometheus-alertmanager" in told
+
+
+def test_a_childs_log_is_its_owners_alone(tmp_path):
+    """Alertmanager writes the outside heartbeat's secret address there; a log of before is closed to others too."""
+    (tmp_path / "alertmanager.log").touch(0o644)
+    with Processes(tmp_path, {}) as processes:
+        processes.launch("alertmanager", "true")
+        assert processes.log("alertmanager").stat().st_mode & 0o777 == 0o600
 
 
 def test_without_a_live_system_it_starts_nothing(environment, tmp_path):

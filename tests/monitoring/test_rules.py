@@ -66,6 +66,18 @@ def test_promtool_finds_every_alert_as_its_case_says(tmp_path):
         ({gone: "0x6 1x12 0x20", "athena_engine_stopped": "1x6 0x40"}, ("2m30s", crashed)),
     ):
         groups.append(unit(series, *(("EngineDown", *one) for one in expected)))
+    failed = {'alertmanager_notifications_failed_total{integration="webhook"}': "0+1x60"}
+    well = {'up{job="athena_alerts"}': "1x60", "athena_alerts_deliveries_refused_total": "0x60"}
+    for series, theirs in (
+        ({**failed, **well}, False),  # the outside heartbeat's failures: the Watchdog goes on to it
+        ({**failed, **well, "athena_alerts_deliveries_refused_total": "0+1x60"}, True),
+        ({**failed, **well, 'up{job="athena_alerts"}': "0x60"}, True),
+    ):
+        name, silenced = ("AlertDeliveryFailed", "Watchdog") if theirs else ("Watchdog", "AlertDeliveryFailed")
+        more = {"integration": "webhook"} if theirs else {}
+        told = {**told_of(name), "description": CASES[name].description}
+        fires = [{"exp_labels": {**labelled(name), **more}, "exp_annotations": told}]
+        groups.append(unit(series, (name, "1m", fires), (silenced, "1m", [])))
     (tmp_path / "tests.yml").write_text(
         yaml.safe_dump({"rule_files": list(FILES), "evaluation_interval": "5s", "tests": groups})
     )

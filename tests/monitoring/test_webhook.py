@@ -44,12 +44,19 @@ def post(server, data, token=None, path="/alerts", **headers):
         connection.close()
 
 
+def metrics(server):
+    """The webhook's page: each series with its value."""
+    text = urlopen(f"{server.url}/metrics", timeout=5).read().decode()
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
+
+
 def test_a_delivery_is_in_the_journal_before_it_is_answered_and_once(live):
     """200 only with its rows there; told again it is not new; its end is; another start is another alert."""
     journal = live[1]
     one, two = alert(param_hours="1", playbook="slippage_analysis"), alert("EngineDown", severity="critical")
     with serving(live) as server:
         assert post(server, body(one, two)) == (200, "2 new of 2\n")
+        assert metrics(server)["athena_alerts_deliveries_refused_total"] == 0
         assert {a.name for a in active_alerts(journal)} == {"GuardViolation", "EngineDown"}
         assert post(server, body(one, two)) == (200, "0 new of 2\n")
         over = {**one, "status": "resolved", "endsAt": "2026-03-09T14:40:00Z"}
@@ -73,6 +80,7 @@ def test_whoever_has_no_token_or_sends_something_else_gets_nothing_done(live):
         assert post(server, good, Host="evil.example")[0] == 421
         assert post(server, b"x", **{"Content-Length": str(SIZE_MAX + 1)})[0] == 413
         assert post(server, b"", **{"Content-Length": "-1"})[0] == 411
+        assert metrics(server)["athena_alerts_deliveries_refused_total"] == 6  # of another host's it is not asked
         for wrong in (
             b"", b"null", b"[]", b"{", b"[" * 100_000, b'{"version": "3"}', body(),
             body(version="5"), body(1), body({**alert(), "status": "odd"}), body({**alert(), "fingerprint": "../x"}),
@@ -92,8 +100,7 @@ def test_the_webhook_tells_prometheus_of_an_engine_that_stopped_in_good_order(li
     journal = live[1]
 
     def told(server):
-        text = urlopen(f"{server.url}/metrics", timeout=5).read().decode()
-        return {line.partition(" ")[0]: float(line.partition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
+        return {name: value for name, value in metrics(server).items() if name.startswith("athena_e")}
 
     with serving(live) as server:
         assert told(server) == {}
