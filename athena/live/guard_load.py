@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -83,11 +84,27 @@ def _marks(book: Book, journal: Journal) -> None:
         book.restate(symbol)
 
 
+def _before_binding(journal: Journal, rows: Iterable[Any], applied: dict[str, Decimal]) -> None:
+    """Count what orders from outside had filled before the account was bound: it is in the opening positions.
+
+    No execution of it will ever come. That is certain once a look at the venue that began after the journal's last word
+    on the order found the books equal; until then shares without an execution may still be on their way.
+    """
+    looks = journal.query("SELECT at, ok FROM reconciliations ORDER BY sequence DESC LIMIT 2")
+    if len(looks) < 2 or not looks[0]["ok"]:
+        return
+    for row in rows:
+        if row["strategy"] == EXTERNAL and row["updated_at"] < looks[1]["at"]:  # the last look began after this one
+            name = row["client_order_id"]
+            applied[name] = max(applied[name], Decimal(row["filled_quantity"]))
+
+
 def _orders(book: Book, journal: Journal, today: str, applied: dict[str, Decimal]) -> None:
     """Open orders in full; final ones for fills that never came in; the day's rates and repetitions."""
-    for row in journal.query(_OPEN):
+    opened, rows = journal.query(_OPEN), journal.query(_TODAY, (today,))
+    _before_binding(journal, (*opened, *rows), applied)
+    for row in opened:
         _count(book, row, applied, Decimal(row["quantity"]))
-    rows = journal.query(_TODAY, (today,))
     newest = max((row["intended_venue_at"] or "" for row in rows), default="")
     since = datetime.fromisoformat(newest) - timedelta(hours=1) if newest else None
     for row in rows:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from athena.config import Settings
+from athena.journal import Journal
 from athena.live.execution_guard import ExecutionGuard
+from athena.live.guard_checks import check
+from athena.live.guard_load import load_book
+from athena.live.guard_rules import Rules
 from athena.model import CashFlow, Mode, Origin, Scope, Side
 from tests.guard.conftest import (
+    BOUND,
     NOON,
     D,
     Filled,
+    exit_of,
     fill,
     intent,
     limit,
@@ -335,3 +343,60 @@ def test_restart_remembers_the_day(engine: ExecutionGuard, settings: Settings, f
     assert len(after.rates[""]) == len(before.rates[""])
     assert len(after.rates["strategy:s"]) == 2
     again.close()
+
+
+PHONE = {
+    "client_order_id": "phone", "broker_order_id": "b", "symbol": "AAPL", "side": "sell", "type": "limit",
+    "time_in_force": "day", "quantity": "100", "limit_price": "101", "average_fill_price": "101",
+    "strategy": "external", "source": "reconciliation",
+}  # fmt: skip
+
+
+@pytest.fixture
+def bound_late(tmp_path: Path) -> Iterator[Journal]:
+    """A journal bound with 150 shares while half of a sale of 100, placed outside, was filled already."""
+    settings = settings_in(tmp_path)
+    settings.folder.mkdir(parents=True)
+    with Journal.open(settings.journal_path, "test") as journal:
+        held = [{"symbol": "AAPL", "quantity": "150", "price": "100"}]
+        journal.append("account.bound", BOUND | {"positions": held}, NOON)
+        journal.append("day.opened", {"trading_date": "2020-03-09", "opening_equity": "100000"}, NOON)
+        journal.append("order.updated", PHONE | {"status": "partially_filled", "filled_quantity": "50"}, NOON)
+        yield journal
+
+
+def look(journal: Journal, ok: bool) -> None:
+    journal.append("reconciliation", {"trigger": "test", "ok": ok, "breaks": [], "checked": {}}, NOON)
+
+
+def sold(journal: Journal, quantity: str, filled: str, status: str = "filled") -> None:
+    """The venue executes more of the sale from outside, and says how much of it is filled by now."""
+    one = {"execution_id": f"b@{filled}", "client_order_id": "phone", "broker_order_id": "b", "strategy": "external"}
+    one |= {"symbol": "AAPL", "side": "sell", "quantity": quantity, "price": "101", "fee": "0", "at": NOON}
+    journal.append("fill", one | {"source": "stream"}, NOON)
+    journal.append("order.updated", PHONE | {"status": status, "filled_quantity": filled}, NOON)
+
+
+@pytest.mark.parametrize(
+    ("looks", "waiting"), [([], 50), ([True], 50), ([False, True], 0), ([True, True], 0), ([True, False], 50)]
+)
+def test_a_restart_does_not_wait_for_fills_of_before_the_binding(
+    bound_late: Journal, looks: list[bool], waiting: int
+) -> None:
+    """Once a whole look after the order's last word found the books equal, an exit of all that is held passes."""
+    sold(bound_late, "50", "100")
+    for ok in looks:
+        look(bound_late, ok)
+    book = load_book(bound_late)
+    assert (book.of("AAPL").position, book.of("AAPL").sells) == (100, waiting)
+    refused = check(book, Rules.load(bound_late).bounds("AAPL", "operator"), exit_of(SELL, "100"), NOON, 0)
+    assert (refused is None) == (waiting == 0)
+
+
+def test_a_restart_waits_for_fills_of_after_the_last_look(bound_late: Journal) -> None:
+    """What is open of the order counts less what was filled before; shares told since the last look count as well."""
+    look(bound_late, True)
+    look(bound_late, True)
+    assert load_book(bound_late).of("AAPL").sells == 50
+    sold(bound_late, "20", "100")  # the execution of 30 more is not in the journal
+    assert load_book(bound_late).of("AAPL").sells == 80
