@@ -258,11 +258,15 @@ def _could_meet(intent: OrderIntent, order: OpenOrder) -> bool:
 
 
 def in_session(book: Book, venue_now: datetime, extended: bool) -> bool:
-    """Whether the session is open at `venue_now` by the venue's last clock; False when that cannot be known."""
+    """Whether the session is open at `venue_now` by the venue's last clock; False when that cannot be known.
+
+    An opening that the clock only foretold counts for a minute: by then the venue must have said that it came.
+    """
     clock = book.clock
     if clock is None:
         return False
-    if clock.is_open and venue_now < clock.next_close:
+    opened = clock.is_open or (clock.next_open <= venue_now and venue_now - clock.at < MINUTE)
+    if opened and venue_now < clock.next_close:
         return True
     local = venue_now.astimezone(NEW_YORK)
     days = (clock.next_open.astimezone(NEW_YORK).date(), book.last_session)

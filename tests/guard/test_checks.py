@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from athena.live.execution_guard import ExecutionGuard
+from athena.live.guard_book import Book
 from athena.live.guard_checklist import _loss
+from athena.live.guard_checks import in_session
 from athena.live.guard_load import load_book
 from athena.live.verdict import Approved, Refused
 from athena.model import Account, CashFlow, Clock, OrderStatus, OrderType, Purpose, Side, Trade
@@ -356,6 +358,15 @@ def test_the_same_decision_is_one_order(engine: ExecutionGuard) -> None:
     row = engine.journal.one("SELECT status FROM orders WHERE client_order_id = ?", (one.client_order_id,))
     assert row is not None
     assert row["status"] == "intended"
+
+
+def test_a_foretold_opening_counts_for_a_minute() -> None:
+    """Orders pass from the open on, before the clock is read again, by a clock read within the last minute only."""
+    opens = NOON.replace(hour=13, minute=30)
+    book = Book()
+    book.tell_time(Clock(opens - timedelta(seconds=10), False, opens, opens + timedelta(hours=6.5)))
+    passes = [in_session(book, opens + timedelta(seconds=s), False) for s in (-0.1, 0, 49.9, 50, 3600)]
+    assert passes == [False, True, True, False, False]
 
 
 def test_cash_flows_are_not_profit(engine: ExecutionGuard, filled: Filled) -> None:
