@@ -59,10 +59,16 @@ def test_a_mistyped_option_names_the_nearest(typed, hint, capsys, tmp_path):
         (["limits", "max_order_quantity", "9", "--symbol", "AAPL", "--strategy", "trend"], "exclude each other"),
         (["limits", "--symbol", "AAPL"], "--symbol belongs to a change of a limit"),
         (["limits", "--override"], "--override belongs to a change of a limit"),
+        (["reports", "drawdown_assessment", "--keep-days", "0"], "deletes old runs of every playbook"),
+        (["drawdown", "--pdf"], "--pdf is of the published page"),
+        (["alerts", "show", "--symbol", "AAPL"], "'AAPL' means nothing after 'show'"),
+        (["notifications", "deliver", "7"], "'7' is too much here"),
+        (["send-alert", "help", "--to", "desk@example.com", "--key", "k"], "--key means nothing to it"),
     ],
 )
-def test_what_would_be_passed_over_is_refused(typed, says, capsys, tmp_path):
+def test_what_would_be_passed_over_is_refused(typed, says, capsys, tmp_path, monkeypatch):
     """An argument that this command, as typed, would not heed is an error, and nothing is done."""
+    monkeypatch.setenv("ATHENA_REPORTS", str(tmp_path / "reports"))
     assert main([*typed, "--home", str(tmp_path)]) == 2
     assert says in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -40,8 +40,9 @@ _SEVERITY_COLOURS = {"critical": "red", "warning": "yellow"}
 
 def alerts(settings: Settings, arguments: argparse.Namespace) -> int:
     """Show, serve or drill; raises SettingsError where the words do not fit together."""
-    if arguments.action != "drill" and arguments.name:
-        raise SettingsError(f"'{arguments.name}' means nothing after '{arguments.action}'.", "athena alerts --help")
+    of_drill = arguments.name or arguments.symbol or ("--direct" if arguments.direct else "")
+    if arguments.action != "drill" and of_drill:
+        raise SettingsError(f"'{of_drill}' means nothing after '{arguments.action}'.", "athena alerts --help")
     if arguments.action == "serve":
         return serve(settings)
     if arguments.action == "drill":

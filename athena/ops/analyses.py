@@ -11,6 +11,7 @@ from typing import Any
 from athena.analysis.assessment import Assessment
 from athena.analysis.tables import Table
 from athena.config import Settings
+from athena.errors import SettingsError
 from athena.ops.health import COLOURS, EXIT_CODES
 
 ROWS_MAX = 12
@@ -42,6 +43,10 @@ def _answer(settings: Settings, arguments: argparse.Namespace, name: str, given:
         from athena.ops.reports import run
 
         return run(settings, arguments, name, given)
+    for extra in ("single_file", "pdf", "email"):
+        if getattr(arguments, extra):
+            told = f"--{extra.replace('_', '-')} is of the published page. NOTHING WAS DONE."
+            raise SettingsError(told, "Add --render.")
     from athena.ops.recovery_show import working
     from athena.playbooks.books.system import connect
 

@@ -89,8 +89,8 @@ def resume(settings: Settings, arguments: argparse.Namespace) -> int:
         print(f"cleared   {row.scope} {row.target} {row.mode}, set by {row.owner}: {row.reason}".replace("  ", " "))
     for row in made.remaining:
         print(f"REMAINS   {row.scope} {row.target} {row.mode}, set by {row.owner}: {row.reason}".replace("  ", " "))
-    if not (made.cleared or made.remaining):
-        print("nothing was halted")
+    if not made.cleared:
+        print("nothing was lifted" if made.remaining else "nothing was halted")
     if venue:
         print(venue)
     if not made.engine_running:

@@ -33,6 +33,10 @@ def send_alert(settings: Settings, arguments: argparse.Namespace) -> int:
     text = " ".join(arguments.words).strip()
     if not text:
         raise SettingsError("send-alert needs a message.", 'For example: athena send-alert "Guard violation detected"')
+    if arguments.to and arguments.key:
+        raise SettingsError(
+            "--to sends at once, whatever was sent before: --key means nothing to it.", "Leave one out."
+        )
     if arguments.to:
         told = send_email(arguments.to, arguments.title or one_line(text), text, settings=settings)
         print(json.dumps({"sent": True, "told": told}) if arguments.json else f"sent    email    {told}")
@@ -62,12 +66,12 @@ def send_alert(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def notifications(settings: Settings, arguments: argparse.Namespace) -> int:
     """Show the outbox, deliver what is due, or make dead letters due again."""
-    if arguments.action == "deliver":
-        return _deliver(settings, arguments)
     if arguments.action == "retry":
         return _retry(settings, arguments)
     if arguments.ids:
         raise SettingsError(f"'{arguments.ids[0]}' is too much here.", "athena notifications retry ID...")
+    if arguments.action == "deliver":
+        return _deliver(settings, arguments)
     with Journal.open(settings.journal_path, "notifications", read_only=True) as journal:
         status = ("dead",) if arguments.dead else ("queued", "sending") if arguments.waiting else ()
         rows, state = outbox.deliveries(journal, status=status, last=arguments.last), outbox.state(journal)

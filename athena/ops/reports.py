@@ -85,20 +85,18 @@ def render_all(settings: Settings, arguments: argparse.Namespace) -> int:
 def reports(settings: Settings, arguments: argparse.Namespace) -> int:
     """Say where a playbook's run is: the latest, the latest good, as of a moment; or prune the archive."""
     if arguments.keep_days is not None:
+        if arguments.name or arguments.good or arguments.date or arguments.as_of:
+            told = "--keep-days deletes old runs of every playbook, and nothing narrows that. NOTHING WAS DONE."
+            raise SettingsError(told, "athena reports --keep-days N, alone")
         gone = _prune(settings, arguments.keep_days)
         print(json.dumps({"pruned": gone}) if arguments.json else f"pruned {gone} runs")
         return 0
     archive = Archive(settings.reports)
+    day, until = _date(arguments.date), _moment(arguments.as_of)
     if arguments.name:
-        chosen = archive.find(
-            arguments.name,
-            trading_date=_date(arguments.date),
-            successful=arguments.good,
-            as_of=_moment(arguments.as_of),
-        )
-        entries = [chosen]
+        entries = [archive.find(arguments.name, trading_date=day, successful=arguments.good, as_of=until)]
     else:
-        entries = archive.entries()
+        entries = archive.matching(trading_date=day, successful=arguments.good, as_of=until)
     if arguments.json:
         print(json.dumps([{**asdict(e), "html": str(archive.path(e, "html"))} for e in entries]))
         return 0
@@ -112,7 +110,8 @@ def reports(settings: Settings, arguments: argparse.Namespace) -> int:
         console.print(f"            {entry.reason}", markup=False)
         console.print(f"            {archive.path(entry, 'html')}", soft_wrap=True, markup=False)
     if not entries:
-        console.print("No report has been made yet: athena daily-report")
+        none = "No report is like that" if arguments.good or day or until else "No report has been made yet"
+        console.print(f"{none}: athena daily-report")
     return 0
 
 

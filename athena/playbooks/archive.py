@@ -78,6 +78,25 @@ class Archive:
                 pass  # an archive that may only be read is read in full each time
         return sorted(found, key=lambda entry: entry.order, reverse=True)
 
+    def matching(
+        self,
+        playbook: str = "",
+        *,
+        trading_date: date | None = None,
+        successful: bool = False,
+        as_of: datetime | None = None,
+    ) -> list[Entry]:
+        """Runs, the latest first; of a playbook, of a trading day, that succeeded, ended by `as_of`: each if asked."""
+        name, until = playbook.replace("-", "_"), None if as_of is None else as_of.astimezone(UTC)
+        return [
+            entry
+            for entry in self.entries()
+            if (not name or entry.playbook == name)
+            and (trading_date is None or entry.trading_date == trading_date.isoformat())
+            and (entry.succeeded or not successful)
+            and (until is None or (entry.finished_at and datetime.fromisoformat(entry.finished_at) <= until))
+        ]
+
     def find(
         self,
         playbook: str,
@@ -86,18 +105,11 @@ class Archive:
         successful: bool = False,
         as_of: datetime | None = None,
     ) -> Entry:
-        """The latest run of a playbook, of a trading day if given, that succeeded if asked, ended by `as_of` if given.
-
-        Raises PlaybookError when there is none.
-        """
-        entries = self.entries()
-        name, until = playbook.replace("-", "_"), None if as_of is None else as_of.astimezone(UTC)
-        day = "" if trading_date is None else trading_date.isoformat()
-        for entry in entries:
-            if entry.playbook != name or (day and entry.trading_date != day) or (successful and not entry.succeeded):
-                continue
-            if until is None or datetime.fromisoformat(entry.finished_at) <= until:
-                return entry
+        """The latest run of a playbook among those `matching`. Raises PlaybookError when there is none."""
+        if found := self.matching(playbook, trading_date=trading_date, successful=successful, as_of=as_of):
+            return found[0]
+        entries, name = self.entries(), playbook.replace("-", "_")
+        day, until = trading_date or "", None if as_of is None else as_of.astimezone(UTC)
         asked = [f"of {day}" if day else "", "that succeeded" if successful else ""]
         asked.append(f"by {until:%Y-%m-%d %H:%M:%S} UTC" if until else "")
         words = " ".join(word for word in asked if word)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from athena.cli import main
 from athena.playbooks.archive import Archive
 from athena.playbooks.changes import changes, shown
 from athena.playbooks.publish import publish, write_index
@@ -87,6 +88,25 @@ def test_retention_keeps_what_is_young_and_each_playbooks_latest_and_latest_good
     assert (archive.reports / "latest_good" / "a.html").exists()
     assert not (archive.reports / "2020-03-02" / "a.html").exists()
     assert {path.name.split(".")[0] for path in (archive.reports / "2020-03-02").iterdir()} == {"b"}
+
+
+def test_reports_of_all_playbooks_are_chosen_as_of_one(archive, capsys, monkeypatch):
+    """`athena reports` heeds --good, --date and --as-of also where no playbook is named; a torn run is never good."""
+    put(archive, result("2020-03-06", 2, name="a"))
+    put(archive, result("2020-03-09", 1, name="a", verdict="UNKNOWN", succeeded=False))
+    put(archive, result("2020-03-09", 0, name="b"))
+    (archive.reports / "2020-03-09" / "torn.20200309T000000000Z.json").write_text("{")
+    monkeypatch.setenv("ATHENA_REPORTS", str(archive.reports))
+
+    def listed(*asked):
+        assert main(["reports", *asked, "--json", "--home", str(archive.reports.parent)]) == 0
+        return [(row["playbook"], row["trading_date"]) for row in json.loads(capsys.readouterr().out)]
+
+    assert listed("--good") == [("b", "2020-03-09"), ("a", "2020-03-06")]
+    assert listed("--date", "2020-03-06") == [("a", "2020-03-06")]
+    assert listed("--as-of", "2026-11-20 13:00") == [("a", "2020-03-06")]
+    assert listed("a", "--good") == [("a", "2020-03-06")]
+    assert len(listed()) == 4
 
 
 def test_the_index_lists_a_result_it_cannot_read_as_unknown_and_escapes_what_it_can(archive):
