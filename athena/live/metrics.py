@@ -22,8 +22,6 @@ from prometheus_client.core import CounterMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from athena.config import Settings
-from athena.core import outbox
-from athena.core.alerts import unfinished_alerts
 from athena.errors import AthenaError, JournalError
 from athena.journal.codec import from_text
 from athena.journal.journal import Journal
@@ -36,6 +34,7 @@ from athena.live.guard_flag import H, R
 from athena.live.limits import LIMITS, parse
 from athena.live.metrics_counts import Counts
 from athena.live.metrics_families import api_requests, counter, counters, gauge, labelled, slippage, times
+from athena.live.metrics_telling import telling
 from athena.live.vitals import STALE_SECONDS
 from athena.model import BrokerState, Mode, OrderStatus, Origin
 
@@ -121,7 +120,7 @@ class LiveMetrics(Collector):
             read = [
                 *self._engine(engine, age), *self._broker(broker, age), *_profit(journal, engine.get("guard") or {}),
                 *_orders(journal, self._counts), *_reconciliation(journal), *self._guard(journal, self._counts),
-                *_alerts(journal, self._counts), *_services(journal),
+                *_alerts(self._counts), *telling(journal),
             ]  # fmt: skip
         except JournalError:
             yield gauge("journal_readable", "1 when the journal can be read.", 0)
@@ -253,33 +252,13 @@ def _orders(journal: Journal, counts: Counts) -> Iterator[Metric]:
     )
 
 
-def _alerts(journal: Journal, counts: Counts) -> Iterator[Metric]:
-    """What came in by the webhook, and what is still to be done about it."""
+def _alerts(counts: Counts) -> Iterator[Metric]:
+    """What came in by the webhook, and what was done about it."""
     yield counters("alerts_received", "Firings and ends told by Alertmanager.", ("severity", "status"), counts.alerts)
     told = "Playbook runs that nobody watched, by verdict, or that they reached none."
     yield counters("playbook_runs", told, ("playbook", "result"), counts.playbook_runs)
     told = "Attempts to deliver a message; dead: the last of one."
     yield counters("notifications", told, ("channel", "result"), counts.notifications)
-    oldest = outbox.state(journal).oldest_at
-    age = (datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0
-    yield gauge("outbox_oldest_age_seconds", "Since the oldest message that waits was queued; 0 without one.", age)
-    unfinished = unfinished_alerts(journal)
-    yield gauge("alerts_unfinished", "Alerts whose page or message, or end, is still to be told.", len(unfinished))
-    waiting = [alert.received_at for alert in unfinished if not alert.was_told]
-    age = (datetime.now(UTC) - min(waiting)).total_seconds() if waiting else 0.0
-    told = "Since the oldest alert came whose page or message is still to come; 0 without one."
-    yield gauge("alerts_oldest_unfinished_age_seconds", told, age)
-
-
-def _services(journal: Journal) -> Iterator[Metric]:
-    """Signs of life of webhook and schedule, where they ever ran here to stay; a run under way is one of the latter."""
-    known = journal.query("SELECT component, at, details FROM heartbeats WHERE component IN ('alerts', 'schedule')")
-    said = {row["component"]: (row["at"], json.loads(row["details"])) for row in known}
-    ages = {name: _age(at) for name, (at, d) in said.items() if not d.get("once") and d.get("state") != "stopped"}
-    lease = journal.one("SELECT MAX(lease_until) FROM schedule_runs WHERE status = 'running'")
-    if "schedule" in ages and lease and lease[0] and from_text(lease[0]) > datetime.now(UTC):
-        ages["schedule"] = 0.0
-    yield labelled("service_heartbeat_age_seconds", "Since a service said that it lives.", "service", ages)
 
 
 def _symbols(settings: Settings) -> list[str]:

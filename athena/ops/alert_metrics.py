@@ -1,4 +1,4 @@
-"""What the webhook tells Prometheus of an engine that cannot tell it any more: that it stopped in good order.
+"""What the webhook tells Prometheus where an engine cannot any more: whether people are told, and how it ended.
 
 An engine that is stopped has no metrics page, and neither has one that died. Its last word in the journal tells the two
 apart, and the exchange's calendar whether somebody should miss it.
@@ -18,12 +18,13 @@ from athena.core.trading_days import TradingDays
 from athena.errors import AthenaError
 from athena.journal.journal import Journal
 from athena.live.metrics_families import gauge
+from athena.live.metrics_telling import telling
 from athena.live.vitals import Beat, beat
 from athena.model import trading_date
 
 
 class WebhookMetrics(Collector):
-    """What the webhook knows of itself, and two gauges from the engine's last word; none where no engine ever ran."""
+    """The webhook's own refusals, whether people are told, and how the engine ended, where one ever ran."""
 
     def __init__(self, settings: Settings, journal: Journal, refused: int) -> None:
         self._settings, self._journal, self._refused = settings, journal, refused
@@ -33,6 +34,7 @@ class WebhookMetrics(Collector):
         yield CounterMetricFamily(
             "athena_alerts_deliveries_refused", "Deliveries the webhook did not take.", self._refused
         )
+        yield from telling(self._journal)
         yield from self._engine()
 
     def _engine(self) -> Iterator[Metric]:

@@ -146,9 +146,9 @@ CASES = {
         "The oldest has waited for 2m 1s. People may not know what happened.",
     ),
     "MessageDead": Case(
-        {'athena_notifications_total{channel="slack",result="dead"}': f"0 1{LONG}"}, "20s",
-        {'athena_notifications_total{channel="slack",result="failed"}': "0+1x60"},
-        "slack refused it, or it was given up. Who relies on that channel does not know.", {"channel": "slack"},
+        {'athena_last_dead_letter_timestamp_seconds{channel="slack"}': f"0{LONG}"}, "10s",
+        {'athena_last_dead_letter_timestamp_seconds{channel="slack"}': f"-900{LONG}"},
+        "slack refused it, it was given up or is held. Who relies on that channel does not know.", {"channel": "slack"},
     ),
     "AlertsStuck": Case(
         {"athena_alerts_oldest_unfinished_age_seconds": f"121{LONG}"}, "10s",

@@ -78,6 +78,21 @@ def test_promtool_finds_every_alert_as_its_case_says(tmp_path):
         told = {**told_of(name), "description": CASES[name].description}
         fires = [{"exp_labels": {**labelled(name), **more}, "exp_annotations": told}]
         groups.append(unit(series, (name, "1m", fires), (silenced, "1m", [])))
+    waits, dead = "athena_outbox_oldest_age_seconds", "athena_last_dead_letter_timestamp_seconds"
+    for name, webhooks, engines in (  # the webhook's page is enough: the engine is gone, or stood still before
+        ("OutboxStuck", {f'{waits}{{job="athena_alerts"}}': "121x60"}, {f'{waits}{{job="athena"}}': "0x6 stale"}),
+        ("MessageDead", {f'{dead}{{job="athena_alerts",channel="slack"}}': "0x60"}, {}),
+        ("AlertsStuck", {'athena_alerts_oldest_unfinished_age_seconds{job="athena_alerts"}': "121x60"}, {}),
+        (
+            "ServiceSilent",
+            {'athena_service_heartbeat_age_seconds{job="athena_alerts",service="schedule"}': "61x60"},
+            {},
+        ),
+    ):
+        case = CASES[name]
+        told = {"description": case.description} | ({"summary": case.summary} if case.summary else {})
+        found = {"exp_labels": {**labelled(name), **case.labels}, "exp_annotations": {**told_of(name), **told}}
+        groups.append(unit({**webhooks, **engines}, (name, "1m", [found]), ("Watchdog", "1m", [])))
     (tmp_path / "tests.yml").write_text(
         yaml.safe_dump({"rule_files": list(FILES), "evaluation_interval": "5s", "tests": groups})
     )

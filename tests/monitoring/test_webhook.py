@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 
 from athena.cli import main
 from athena.core.alerts import UNHEARD_AFTER, active_alerts, recent_alerts
+from athena.core.channels import Fate, Outcome
+from athena.core.delivery import Courier
+from athena.core.notifications import notify
 from athena.errors import JournalError
 from athena.journal.journal import Journal
 from athena.live.loopback import CONNECTIONS_MAX, Page
@@ -115,6 +118,26 @@ def test_the_webhook_tells_prometheus_of_an_engine_that_stopped_in_good_order(li
         fast = datetime(2020, 3, 10, 13, 29, 59, tzinfo=UTC)
         journal.heartbeat("engine", {"state": "stopped", "speed": 3600}, fast)
         wait_for(lambda: told(server)["athena_exchange_open"], "the venue's open")
+
+
+def test_with_the_engine_gone_the_webhook_tells_that_nobody_is_told(live):
+    """A message that waits, a dead letter, an alert without its page, a silent schedule: all on its own page."""
+    made, journal = live
+    page, channel = "athena_alerts_oldest_unfinished_age_seconds", 'last_dead_letter_timestamp_seconds{channel="slack"}'
+    with serving(live) as server:
+        before = metrics(server)
+        assert before["athena_outbox_oldest_age_seconds"] == before[page] == before[f"athena_{channel}"] == 0
+        notify(made, severity="critical", title="the engine is down", journal=journal, environment={})
+        assert metrics(server)["athena_outbox_oldest_age_seconds"] > 0
+        refused = Courier(made, journal, {}, send=lambda claim: Outcome(Fate.REFUSED, "revoked"))
+        assert [one.status for one in refused.deliver()] == ["dead"]
+        journal.heartbeat("schedule", {"once": False})
+        post(server, body(alert()))
+        after = metrics(server)
+        assert after[f"athena_{channel}"] == pytest.approx(datetime.now(UTC).timestamp(), abs=60)
+        assert after["athena_outbox_oldest_age_seconds"] == 0
+        assert after[page] > 0
+        assert after['athena_service_heartbeat_age_seconds{service="schedule"}'] > 0
 
 
 def test_clients_that_never_finish_their_headers_keep_nobody_out(live, monkeypatch):
