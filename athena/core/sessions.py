@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 from athena.config import Settings
-from athena.exchange_days import session_of
+from athena.core.trading_days import TradingDays
 from athena.journal.codec import from_text
 from athena.journal.journal import Journal
 from athena.model import NEW_YORK, OrderStatus, trading_date
@@ -28,13 +28,13 @@ def not_over(journal: Journal, settings: Settings) -> tuple[date, str]:
             return date.min, "the venue's time is not known: the engine never ran here"
         at = from_text(row[0])
     today = trading_date(at)
-    over, session = (today + timedelta(days=1), ""), session_of(today)
+    over, session = (today + timedelta(days=1), ""), TradingDays.load(settings).on(today)
     if at.astimezone(NEW_YORK).hour >= EXTENDED_HOURS_END:
         return over
     if session is None:
         return today, ""
-    if at < session[1]:
-        return today, f"{today} waits for its close at {session[1].astimezone(NEW_YORK):%H:%M} New York"
+    if at < session.closes:
+        return today, f"{today} waits for its close at {session.closes:%H:%M} New York"
     row = journal.one(f"SELECT count(*) FROM orders WHERE status NOT IN ({', '.join('?' * len(_FINAL))})", _FINAL)
     if row and row[0]:
         return today, f"{today} waits: {row[0]} orders are open, and may fill until {EXTENDED_HOURS_END}:00 New York"

@@ -17,13 +17,13 @@ import pandas as pd
 
 from athena.analysis.daily import DayRecord
 from athena.analysis.tables import rows_of
-from athena.config import Settings
+from athena.core.trading_days import TradingDays
 from athena.errors import JournalError, SettingsError
-from athena.exchange_days import session_of
 from athena.journal import Journal
 from athena.journal.codec import day_of, from_text
 from athena.live.vitals import Beat, beat
 from athena.model import CashFlow, trading_date
+from athena.playbooks.books.system import settings_of
 
 _ORDERS = (  # an order of an earlier day whose end is still unknown concerns this day too
     "SELECT * FROM orders WHERE trading_date = ? OR (status IN ('unknown', 'intended') AND trading_date < ?)"
@@ -44,9 +44,11 @@ def day(date_text: str = "", journal: str = "") -> DayRecord:
     """The record of a trading day: `YYYY-MM-DD`, or "" for the latest in the journal; `journal` "" is the settings'.
 
     A journal or a day that is not there gives a record whose `problem` says so. Raises SettingsError on a date that
-    is no date.
+    is no date, and on settings or a calendar.toml that cannot be used.
     """
-    path = Path(journal).expanduser() if journal else Settings.load().journal_path
+    path = Path(journal).expanduser().resolve() if journal else None
+    settings = settings_of(path)
+    path, days = path or settings.journal_path, TradingDays.load(settings)
     now = datetime.now(UTC)
     asked = _date(date_text) if date_text else None
     try:
@@ -55,7 +57,7 @@ def day(date_text: str = "", journal: str = "") -> DayRecord:
             if chosen is None:
                 return DayRecord(trading_date(now), str(path), now, "The journal holds no trading day yet.")
             with opened.reading():
-                return _read(opened, chosen, now)
+                return _read(opened, chosen, now, days)
     except JournalError as error:
         return DayRecord(asked or trading_date(now), str(path), now, f"The journal cannot be read: {error}")
 
@@ -75,7 +77,7 @@ def latest_trading_date(journal: Journal) -> date | None:
     return None if row is None or row[0] is None else date.fromisoformat(row[0])
 
 
-def _read(journal: Journal, chosen: date, now: datetime) -> DayRecord:
+def _read(journal: Journal, chosen: date, now: datetime, days: TradingDays) -> DayRecord:
     text = chosen.isoformat()
     account = journal.one("SELECT * FROM account WHERE id = 1")
     facts = {key: account[key] for key in account.keys()} if account else {}  # noqa: SIM118 (a Row iterates values)
@@ -84,8 +86,8 @@ def _read(journal: Journal, chosen: date, now: datetime) -> DayRecord:
         "SELECT 1 FROM trading_days WHERE trading_date = ? UNION SELECT 1 FROM equity WHERE trading_date = ?",
         (text, text),
     ):
-        days: Any = journal.one("SELECT min(trading_date), max(trading_date) FROM equity")
-        known = f" It has {days[0]} to {days[1]}." if days and days[0] else " It has none."
+        kept: Any = journal.one("SELECT min(trading_date), max(trading_date) FROM equity")
+        known = f" It has {kept[0]} to {kept[1]}." if kept and kept[0] else " It has none."
         return DayRecord(
             chosen, str(journal.path), now, f"{chosen} is not in the journal.{known}", sequence, account=facts
         )
@@ -98,7 +100,7 @@ def _read(journal: Journal, chosen: date, now: datetime) -> DayRecord:
     start, marks_start = _start(journal, text)
     heard = beat(journal)
     begins, ends = _machine_span(journal, text)
-    opens, closes = session_of(chosen) or (None, None)
+    session = days.on(chosen)
     return DayRecord(
         trading_date=chosen,
         journal=str(journal.path),
@@ -106,8 +108,8 @@ def _read(journal: Journal, chosen: date, now: datetime) -> DayRecord:
         sequence=sequence,
         venue_now=_venue_now(heard, curve, chosen),
         engine_alive=heard is not None and heard.alive,
-        session_open=opens,
-        session_close=closes,
+        session_open=session.opens.astimezone(UTC) if session else None,
+        session_close=session.closes.astimezone(UTC) if session else None,
         account=facts,
         equity_start=start,
         opening_equity=_opening(journal, text),

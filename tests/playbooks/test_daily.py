@@ -7,10 +7,13 @@ import pytest
 
 from athena.analysis import daily
 from athena.analysis.assessment import Verdict
+from athena.core.sessions import not_over
 from athena.errors import SettingsError
 from athena.journal import Journal
+from athena.playbooks.books import closing, data_recovery
 from athena.playbooks.sources import day
-from tests.playbooks.days import DAY, DAYS, busy
+from tests.playbooks.days import DAY, DAYS, Story, busy
+from tests.playbooks.situations import look, place
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,21 @@ def test_a_record_that_ends_early_is_unknown_or_still_running(tmp_path):
     running = daily.assess(day("", str(path)))
     assert running.verdict is Verdict.UNKNOWN
     assert "still running" in running.reason
+
+
+def test_an_own_calendar_counts_wherever_a_day_is_judged(tmp_path):
+    """A close and a closed day that only calendar.toml knows: the report, the archive, the pages obey it."""
+    (tmp_path / "calendar.toml").write_text('[closed]\n2020-03-09 = "mourning"\n[early_close]\n2020-03-10 = "12:00"')
+    path = place(tmp_path)
+    story = Story(path)
+    for text, hour in (("2020-03-06", 16), ("2020-03-10", 12)):
+        story.journal.append("equity", {"equity": "100000", "cash": "100000", "marks": {}}, story.at(text, hour, 0))
+    story.journal.close()
+    system = look(path)
+    assert day("", str(path)).session_close == story.at("2020-03-10", 12, 0)
+    assert str(not_over(system.journal, system.settings)[0]) == "2020-03-11"
+    assert closing.closed(system).observed == "closed"
+    assert data_recovery._days(system)[0].observed == "2 sessions"
 
 
 def test_a_day_or_a_journal_that_is_not_there_is_unknown_and_says_so(tmp_path):

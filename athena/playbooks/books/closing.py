@@ -11,7 +11,6 @@ from athena.analysis.assessment import Finding, Verdict
 from athena.core.curve import rebuild_curve
 from athena.core.sessions import not_over
 from athena.errors import AthenaError
-from athena.exchange_days import session_of
 from athena.journal.codec import from_text
 from athena.journal.snapshots import FOLDER, list_snapshots
 from athena.playbooks.books.system import System
@@ -27,8 +26,8 @@ def _session_open(system: System) -> bool | None:
         session = system.heartbeat()[1].get("session")
         if session is not None:
             return session in {"regular", "open"}
-        last, hours = system.venue_now, session_of(system.day) if system.day else None
-        return False if last and hours and last >= hours[1] else None
+        last, hours = system.venue_now, system.days.on(system.day) if system.day else None
+        return False if last and hours and last >= hours.closes else None
 
 
 def closed(system: System) -> Finding:

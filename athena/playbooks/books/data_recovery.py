@@ -15,7 +15,6 @@ from athena.analysis.tables import Column
 from athena.core.curve import rebuild_curve
 from athena.core.restore import as_of
 from athena.errors import AthenaError, SettingsError
-from athena.exchange_days import sessions_of
 from athena.journal import Journal
 from athena.journal.audit import rebuild, verify
 from athena.journal.snapshots import FOLDER, list_snapshots, snapshot_now
@@ -234,8 +233,8 @@ def _days(system: System) -> tuple[Finding, Section]:
             Section(QUESTIONS["days"], "Not known. The journal has no day yet."),
         )
     first, last = date.fromisoformat(min(days)), date.fromisoformat(max(days))
-    years = range(first.year, last.year + 1)
-    sessions = [str(day) for year in years for day in sessions_of(year) if first <= day <= last]
+    between = (first + timedelta(days) for days in range((last - first).days + 1))
+    sessions = [str(day) for day in between if system.days.on(day)]
     missing = [day for day in sessions if day not in days]
     rows = [[day] for day in missing]
     words = f"{len(sessions) - len(missing)} of {len(sessions)} sessions from {first} to {last} have equity."

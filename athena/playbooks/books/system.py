@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from athena.analysis import style
 from athena.config import Settings
 from athena.core.portfolio import Portfolio
+from athena.core.trading_days import TradingDays
 from athena.errors import AthenaError, BrokerUnavailable, JournalError
 from athena.journal import Journal
 from athena.journal.codec import from_text
@@ -71,6 +73,11 @@ class System:
     def venue(self) -> str:
         """The venue of the journal's account, else the settings'."""
         return str(self.account.get("venue") or self.settings.venue) if self.opened else self.settings.venue
+
+    @cached_property
+    def days(self) -> TradingDays:
+        """The exchange's sessions as the schedule knows them; raises SettingsError on a wrong calendar.toml."""
+        return TradingDays.load(self.settings)
 
     def heartbeat(self, component: str = "engine") -> tuple[float | None, dict[str, Any]]:
         """Seconds of machine time since a component's last sign of life, and what it said; None when it never ran."""
@@ -247,7 +254,7 @@ def connect(journal: str = "", *, settings: Settings | None = None, broker: Any 
     now = datetime.now(UTC)
     path = Path(journal).expanduser().resolve() if journal else None
     try:
-        settings = settings or _settings(path)
+        settings = settings or settings_of(path)
     except AthenaError as error:
         return System(
             path or Path(os.devnull), Settings(), now, f"The settings cannot be used: {error.message}", error.hint
@@ -260,7 +267,8 @@ def connect(journal: str = "", *, settings: Settings | None = None, broker: Any 
     return System(path, settings, now, opened=opened, broker=broker)
 
 
-def _settings(path: Path | None) -> Settings:
+def settings_of(path: Path | None) -> Settings:
+    """The settings of a journal's live system, see `connect`; None is the settings' own. Raises SettingsError."""
     if path is None:
         return Settings.load()
     if path.name != "journal.sqlite3":
