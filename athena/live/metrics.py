@@ -120,7 +120,7 @@ class LiveMetrics(Collector):
             read = [
                 *self._engine(engine, age), *self._broker(broker, age), *_profit(journal, engine.get("guard") or {}),
                 *_orders(journal, self._counts), *_reconciliation(journal), *self._guard(journal, self._counts),
-                *_alerts(self._counts), *telling(journal),
+                *_alerts(self._counts), *telling(journal, self.settings),
             ]  # fmt: skip
         except JournalError:
             yield gauge("journal_readable", "1 when the journal can be read.", 0)

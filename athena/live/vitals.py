@@ -6,6 +6,7 @@ Ages are seconds of machine time. A sign dated in the future proves nothing: som
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -54,6 +55,13 @@ class Beat:
         if self.venue_at is None or not self.alive:
             return self.venue_at
         return self.venue_at + timedelta(seconds=self.age_seconds * float(self.details.get("speed") or 1))
+
+    @property
+    def overdue_seconds(self) -> float:
+        """Since its `next_at` was due, by the time it follows; negative until then, and where it named none."""
+        if not (due := self.details.get("next_at")):
+            return -math.inf
+        return self.age_seconds - (datetime.fromisoformat(due) - (self.venue_at or self.at)).total_seconds()
 
     @property
     def silence(self) -> str:

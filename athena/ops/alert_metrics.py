@@ -34,7 +34,7 @@ class WebhookMetrics(Collector):
         yield CounterMetricFamily(
             "athena_alerts_deliveries_refused", "Deliveries the webhook did not take.", self._refused
         )
-        yield from telling(self._journal)
+        yield from telling(self._journal, self._settings)
         yield from self._engine()
 
     def _engine(self) -> Iterator[Metric]:

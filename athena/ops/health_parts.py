@@ -33,15 +33,15 @@ def parts(journal: Journal, settings: Settings, environment: dict[str, str]) -> 
         _metrics(journal),
         _webhook(journal),
         _outbox(journal, settings, environment),
-        _schedule(journal),
+        _schedule(journal, settings),
         _backups(journal, settings),
         contacts(settings),
     ]
 
 
-def troubles(journal: Journal) -> tuple[str, ...]:
+def troubles(journal: Journal, settings: Settings) -> tuple[str, ...]:
     """What around the engine waits for a person, a line each: messages nobody got, a service that fell silent."""
-    found = [_stuck(journal), _webhook(journal), _schedule(journal)]
+    found = [_stuck(journal), _webhook(journal), _schedule(journal, settings)]
     bad = [one for one in found if one is not None and one.verdict is not OK]
     return tuple(f"{one.name}: {one.seen} → {one.next_action}" for one in bad)
 
@@ -159,7 +159,7 @@ def _outbox(journal: Journal, settings: Settings, environment: dict[str, str]) -
     return Component("messages", OK, f"{found.waiting} waiting, none dead; {', '.join(named) or 'as set'}", since)
 
 
-def _schedule(journal: Journal) -> Component:
+def _schedule(journal: Journal, settings: Settings) -> Component:
     """The last and the next run; a schedule that ran once is expected to go on."""
     heard, runs = vitals.beat(journal, "schedule"), schedule.known(journal, 1)
     last = f"{runs[0]['job']} {runs[0]['trading_date']} {runs[0]['status']}" if runs else "nothing has run"
@@ -171,6 +171,9 @@ def _schedule(journal: Journal) -> Component:
     if heard.details.get("problem"):
         return Component("schedule", ATTENTION, heard.details["problem"], since, "athena schedule --list")
     busy = runs and runs[0]["status"] == "running" and runs[0]["lease_until"] > to_text(datetime.now(UTC))
+    if heard.details.get("once") and heard.overdue_seconds > settings.schedule.catch_up_minutes * 60 and not busy:
+        told = f"{then}, and nobody came; {last}"
+        return Component("schedule", ATTENTION, told, since, "crontab -l, or systemctl --user list-timers")
     if since > SERVICE_SILENT_SECONDS and not heard.details.get("once") and not busy:
         return Component("schedule", ATTENTION, f"silent; {last}", since, "athena schedule")
     if runs and runs[0]["status"] in {"failed", "missed", "interrupted"}:

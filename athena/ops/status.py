@@ -92,7 +92,7 @@ def gather(settings: Settings) -> SystemStatus:
     with Journal.open(settings.journal_path, actor="status", read_only=True) as journal:
         bound = journal.one("SELECT 1 FROM account") is not None
         found = assemble(settings, journal, guard, Portfolio.from_journal(journal) if bound else None)
-        return replace(found, around=troubles(journal))
+        return replace(found, around=troubles(journal, settings))
 
 
 def assemble(settings: Settings, journal: Journal, guard: GuardStatus, portfolio: Portfolio | None) -> SystemStatus:

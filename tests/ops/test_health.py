@@ -16,8 +16,10 @@ from athena.core import outbox
 from athena.core.channels import Fate, Outcome
 from athena.core.notifications import notify
 from athena.journal import Journal
+from athena.journal.codec import to_text
 from athena.live.components import NEEDED, components, not_ready
 from athena.live.metrics import LiveMetrics
+from athena.live.metrics_telling import telling
 from athena.ops import health_parts
 from athena.ops.health import look
 from tests.playbooks.situations import situation
@@ -66,7 +68,7 @@ def test_messages_that_nobody_gets_are_said(settings, journal):
     dead = part(journal, settings, "messages", slack)
     assert (dead.verdict, dead.seen) == ("STOP", "1 dead letters, 0 waiting: Slack answered 404")
     assert "retry all" in dead.next_action
-    assert health_parts.troubles(journal) == (f"messages: {dead.seen} → {dead.next_action}",)
+    assert health_parts.troubles(journal, settings) == (f"messages: {dead.seen} → {dead.next_action}",)
 
 
 def test_a_schedule_and_a_webhook_that_fell_silent_are_said(settings, journal):
@@ -82,6 +84,31 @@ def test_a_schedule_and_a_webhook_that_fell_silent_are_said(settings, journal):
     assert (part(journal, settings, "schedule").verdict, part(journal, settings, "alerts webhook").verdict) == (
         "ATTENTION", "STOP",
     )  # fmt: skip
+
+
+def test_a_schedule_that_cron_no_longer_begins_is_said(settings, journal):
+    """Left until it would be too late to catch up, by the time it follows; then health, status and metrics say it."""
+
+    def came(ago, due_in):
+        began = datetime(2020, 3, 9, 12, tzinfo=UTC)  # a simulator's time
+        facts = {"problem": "", "once": True, "next": "pre_market", "next_at": began + timedelta(hours=due_in)}
+        journal.heartbeat("schedule", facts, began)
+        with journal.transaction():
+            at = to_text(datetime.now(UTC) - timedelta(hours=ago))
+            journal._connection.execute("UPDATE heartbeats SET at = ?", (at,))
+        told = [sample for family in telling(journal, settings) for sample in family.samples]
+        ages = [s.value for s in told if s.name == "athena_service_heartbeat_age_seconds"]
+        return part(journal, settings, "schedule"), health_parts.troubles(journal, settings), ages
+
+    for ago, due_in in ((60, 61), (60, 59)):
+        schedule, troubles, ages = came(ago, due_in)
+        assert (schedule.verdict, troubles, ages) == ("OK", (), [])
+    schedule, troubles, ages = came(60, 58)
+    assert (schedule.verdict, schedule.seen) == (
+        "ATTENTION", "next pre_market 03-11 22:00 UTC, and nobody came; nothing has run"
+    )  # fmt: skip
+    assert len(troubles) == 1
+    assert ages == [pytest.approx(60 * 3600, abs=60)]
 
 
 def test_servers_are_missed_only_where_they_are_expected(settings):
