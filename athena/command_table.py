@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentTypeError
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -60,13 +61,35 @@ def number(text: str) -> Decimal:
     return found
 
 
+def seconds(text: str) -> float:
+    """A time to wait typed by an operator: more than nothing, at most a day."""
+    found = number(text)
+    if not 0 < found <= 86_400:
+        raise ArgumentTypeError(f"'{text}' is no number of seconds between 0 and a day")
+    return float(found)
+
+
+def one_symbol(text: str) -> str:
+    """One symbol typed by an operator, in capitals: a list or a pattern would be taken for a symbol's name."""
+    if not re.fullmatch(r"[A-Z0-9]+([./-][A-Z0-9]+)*", text.upper()):
+        raise ArgumentTypeError(f"'{text}' is not one symbol")
+    return text.upper()
+
+
+def one_name(text: str) -> str:
+    """A name typed by an operator; an empty one, as of a variable that is not set, would mean everything."""
+    if not text.strip():
+        raise ArgumentTypeError(f"'{text}' is no name")
+    return text
+
+
 _REASON = option("--reason", default="", help="why, for the record")
 _FLATTEN = option("--flatten", action="store_true", help="also close every position and confirm the fills")
 _DRY_RUN = option("--dry-run", action="store_true", help="say what would be done, and do nothing")
-_SYMBOL = option("symbol", type=str.upper, help="for example AAPL")
+_SYMBOL = option("symbol", type=one_symbol, help="for example AAPL")
 _OF_SYMBOL = option("--symbol", type=str.upper, default="", help="of this symbol only")
 _SINCE = option("--since", default="", metavar="WHEN", help="30m, 2h, 3d, 2020-03-09, or '2020-03-09 14:30'")
-_TIMEOUT = option("--timeout", type=float, default=30.0, metavar="SECONDS", help="how long to wait for the engine")
+_TIMEOUT = option("--timeout", type=seconds, default=30.0, metavar="SECONDS", help="how long to wait for the engine")
 
 _APPLY = option("--apply", action="store_true", help="do it; without, only show what would be done")
 _DAYS_BACK = option("--days", type=whole, default=7, help="orders and fills of so many days; default: 7")
@@ -113,8 +136,8 @@ COMMANDS = (
         "athena.ops.control:resume",
         (
             option("words", nargs="*", metavar="REASON", help="why it is safe again"),
-            option("--symbol", type=str.upper, default="", help="lift this symbol's halts only"),
-            option("--strategy", default="", help="lift this strategy's halts only"),
+            option("--symbol", type=one_symbol, default=None, help="lift this symbol's halts only"),
+            option("--strategy", type=one_name, default=None, help="lift this strategy's halts only"),
             option("--override", action="store_true", help="resume although the checklist fails; recorded loudly"),
             _REASON,
         ),
@@ -145,7 +168,7 @@ COMMANDS = (
         EMERGENCY,
         "cancel open orders, all or one symbol's",
         "athena.ops.control:cancel_orders",
-        (option("symbol", nargs="?", type=str.upper, default="", help="this symbol only"), _TIMEOUT),
+        (option("symbol", nargs="?", type=one_symbol, default=None, help="this symbol only"), _TIMEOUT),
     ),
     Command(
         "close-position",
@@ -314,8 +337,8 @@ COMMANDS = (
         (
             option("name", nargs="?", default="", help="limit to set"),
             option("value", nargs="?", default="", help="its new value"),
-            option("--symbol", type=str.upper, default="", help="for this symbol only"),
-            option("--strategy", default="", help="for this strategy only"),
+            option("--symbol", type=one_symbol, default=None, help="for this symbol only"),
+            option("--strategy", type=one_name, default=None, help="for this strategy only"),
             option("--override", action="store_true", help="without the second approver; recorded loudly"),
             _REASON,
         ),
@@ -485,7 +508,9 @@ COMMANDS = (
         "bring trading back in stages: reconcile, exits only, one strategy at a fraction, full",
         "athena.ops.restart:gradual_restart",
         (
-            option("--stage-seconds", type=float, default=60.0, metavar="SECONDS", help="health each stage must show"),
+            option(
+                "--stage-seconds", type=seconds, default=60.0, metavar="SECONDS", help="health each stage must show"
+            ),
             option("--strategy", default="", metavar="NAME", help="the first to trade; default: the first configured"),
             option("--fraction", type=float, default=0.25, help="of its limits meanwhile; default: 0.25"),
         ),

@@ -42,10 +42,18 @@ def test_a_mistyped_option_of_halt_says_that_nothing_was_done(capsys, tmp_path):
         (["emergency-stop", "--dry"], "Did you mean '--dry-run'"),
         (["resume", "--symbl=AAPL", "x"], "Did you mean '--symbol'"),
         (["status", "--qqqq"], "athena status --help"),
+        (["cancel-orders", "XOM,JPM"], "'XOM,JPM' is not one symbol"),
+        (["cancel-orders", ""], "'' is not one symbol"),
+        (["resume", "calm again", "--symbol", ""], "'' is not one symbol"),
+        (["resume", "calm again", "--strategy", ""], "'' is no name"),
+        (["limits", "max_order_quantity", "9", "--symbol", ""], "'' is not one symbol"),
+        (["close-position", "*"], "'*' is not one symbol"),
+        (["reconcile", "--timeout", "nan"], "'nan' is not a number"),
+        (["gradual-restart", "--stage-seconds", "-1"], "'-1' is no number of seconds"),
     ],
 )
-def test_a_mistyped_option_names_the_nearest(typed, hint, capsys, tmp_path):
-    """The option that was meant, or where the options stand; nothing is done either way."""
+def test_what_is_mistyped_is_named(typed, hint, capsys, tmp_path):
+    """The option that was meant, or where the options stand, or the value that is none; nothing is done in any case."""
     assert main([*typed, "--home", str(tmp_path)]) == 2
     told = capsys.readouterr().err
     assert hint in told

@@ -76,7 +76,7 @@ def resume(settings: Settings, arguments: argparse.Namespace) -> int:
     if not reason:
         raise SettingsError("resume needs a reason.", 'For example: athena resume "spread is back to normal"')
     guard = _guard(settings)
-    made = guard.resume(arguments.symbol or None, arguments.strategy or None, reason, override=arguments.override)
+    made = guard.resume(arguments.symbol, arguments.strategy, reason, override=arguments.override)
     venue = "" if arguments.symbol or arguments.strategy else _lift_suspension(settings)
     if arguments.json:
         facts = {"cleared": [h.id for h in made.cleared], "remaining": [h.id for h in made.remaining]}
@@ -100,9 +100,10 @@ def resume(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def cancel_orders(settings: Settings, arguments: argparse.Namespace) -> int:
     """Have the engine cancel all open orders, or one symbol's, and say what became of them."""
-    told = _ask(settings, "cancel_all", {"symbol": arguments.symbol}, arguments.timeout)
+    named = {"symbol": arguments.symbol} if arguments.symbol else {}
+    told = _ask(settings, "cancel_all", named, arguments.timeout)
     _show(arguments, told)
-    return 10 if arguments.symbol and not told["cancelled"] else 0  # nothing to cancel there: perhaps a typo
+    return 10 if named and not told["cancelled"] else 0  # nothing to cancel there: perhaps a typo
 
 
 def close_position(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -140,7 +141,8 @@ def limits(settings: Settings, arguments: argparse.Namespace) -> int:
         raise SettingsError("--symbol and --strategy exclude each other. NOTHING WAS DONE.", "Set one after the other.")
     guard = _guard(settings)
     if arguments.name:
-        scope, named = (Scope.SYMBOL if arguments.symbol else Scope.STRATEGY), arguments.symbol or arguments.strategy
+        scope = Scope.SYMBOL if arguments.symbol else Scope.STRATEGY
+        named = arguments.symbol or arguments.strategy or ""
         target = f"{scope}:{named}" if named else ""
         guard.set_limit(
             arguments.name, arguments.value, target=target, reason=arguments.reason, override=arguments.override
