@@ -11,6 +11,7 @@ from athena.analysis.assessment import Verdict
 from athena.errors import SettingsError
 from athena.journal import Journal
 from athena.journal.codec import to_text
+from athena.model import NEW_YORK, Bar, Clock
 from athena.playbooks.books import asking, market
 from athena.playbooks.books.system import connect
 from tests.playbooks.days import DAY, Story, busy
@@ -399,6 +400,33 @@ def venue(tmp_path_factory):
             patch.setenv("ATHENA_SIMULATOR_URL", simulator.url)
             patch.setenv("ATHENA_READ_TIMEOUT_SECONDS", "60")  # days are made when they are asked for
             yield path
+
+
+class Closed(Dead):
+    """A venue that is closed at a usual noon, with a bar in each hour of Thanksgiving week's last three days."""
+
+    async def get_clock(self):
+        noon = datetime(2026, 11, 25, 12, tzinfo=NEW_YORK)
+        return Clock(noon, False, noon + timedelta(days=2), noon + timedelta(days=2, hours=3))
+
+    async def get_bars(self, names, start, end, length):
+        hours = [datetime(2026, 11, day, hour, 45, tzinfo=NEW_YORK) for day in (25, 26, 27) for hour in range(8, 20)]
+        return {name: [Bar(name, *[D(100)] * 5, at) for at in hours] for name in names}
+
+
+def test_a_holiday_and_the_afternoon_of_an_early_close_are_no_open_market(tmp_path):
+    """By the venue's clock, else by the calendar; and no bar of then is one of a regular session."""
+    path, volatility = place(tmp_path), book("market_volatility")
+    with Journal.open(path, "engine") as journal:
+        for day, hour, is_open in ((26, 11, False), (27, 12, True), (27, 14, False)):
+            journal.append("equity", {"equity": "1", "cash": "1"}, datetime(2026, 11, day, hour, tzinfo=NEW_YORK))
+            assert volatility._clock(look(path))[1] is is_open
+    beat(path)
+    assert volatility._clock(look(path, Closed()))[1] is False
+    bars = market.bars(look(path, Closed()), ["AAPL"], sessions=3, minutes=60)
+    assert [f"{at.tz_convert(NEW_YORK):%d %H}" for at in bars["at"]] == [
+        *(f"25 {hour:02}" for hour in range(9, 16)), *(f"27 {hour:02}" for hour in range(9, 13)),
+    ]  # fmt: skip
 
 
 def test_with_a_venue_the_positions_are_correlated_on_its_prices(venue):

@@ -57,9 +57,11 @@ def bars(system: System, names: Iterable[str], *, sessions: int, minutes: int) -
     frame = pd.DataFrame(rows, columns=BARS)
     frame["at"] = pd.to_datetime(frame["at"], utc=True)
     if minutes < 390 and len(frame):
-        local = frame["at"].dt.tz_convert(NEW_YORK)
-        clock = local.dt.hour * 60 + local.dt.minute
-        frame = frame[(clock >= 9 * 60 + 30) & (clock < 16 * 60)]
+        day = frame["at"].dt.tz_convert(NEW_YORK).dt.date
+        hours = {each: system.days.on(each) for each in day.unique()}
+        opens = pd.to_datetime(day.map({each: h and h.opens for each, h in hours.items()}), utc=True)
+        closes = pd.to_datetime(day.map({each: h and h.closes for each, h in hours.items()}), utc=True)
+        frame = frame[(frame["at"] >= opens) & (frame["at"] < closes)]
     return frame.sort_values(["at", "symbol"], ignore_index=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,7 +14,7 @@ from athena.analysis.assessment import Assessment, Section
 from athena.analysis.tables import Column
 from athena.errors import AthenaError
 from athena.journal.codec import from_text
-from athena.model import NEW_YORK
+from athena.model import trading_date
 from athena.playbooks.books import checks, market, pictures
 from athena.playbooks.books.system import System
 from athena.playbooks.books.telling import answers, reframe, table, unknown
@@ -33,7 +34,7 @@ def assess(
 ) -> Assessment:
     """The symbols given (comma-separated), else those held and configured, at the venue's time now."""
     names = [name.strip().upper() for name in symbols.split(",") if name.strip()] or market.symbols(system)
-    now = _now(system)
+    now, is_open = _clock(system)
     quotes = _quotes(system)
     quotes = quotes[quotes["at"] <= now]
     shown = latest(system, names)
@@ -50,28 +51,22 @@ def assess(
         now,
         quotes=quotes if len(quotes) and quotes["at"].iloc[-1] > now - SPREAD_WINDOW else None,
         market=index if has_index else None,
-        market_open=_open(system, now),
+        market_open=is_open,
     )
-    is_open = _open(system, now)
     told = reframe(judged, TITLE, QUESTIONS, system, *([checks.market_data(system)] if is_open else []))
     words = "" if is_open else " The market is closed: what is judged is the last half hour before."
     return replace(told, sections={**told.sections, "quotes": shown}, reason=told.reason + words)
 
 
-def _now(system: System) -> datetime:
-    """The venue's time: asked, else the engine's last word."""
-    try:
-        return (
-            system.ask(lambda broker: broker.get_clock()).at if system.alive else (system.venue_now or system.read_at)
-        )
-    except AthenaError:
-        return system.venue_now or system.read_at
-
-
-def _open(system: System, now: datetime) -> bool:
-    """True within the regular hours of a weekday by the wall clock of New York."""
-    local = now.astimezone(NEW_YORK)
-    return local.weekday() < 5 and 570 <= local.hour * 60 + local.minute < 960
+def _clock(system: System) -> tuple[datetime, bool]:
+    """The venue's time and whether it is open: asked, else the engine's last word and the exchange's sessions."""
+    if system.alive:
+        with suppress(AthenaError):
+            clock = system.ask(lambda broker: broker.get_clock())
+            return clock.at, clock.is_open
+    now = system.venue_now or system.read_at
+    session = system.days.on(trading_date(now))
+    return now, session is not None and session.opens <= now < session.closes
 
 
 def _quotes(system: System) -> pd.DataFrame:
