@@ -380,11 +380,18 @@ COMMANDS = (
     Command(
         "notifications",
         INCIDENT,
-        "messages sent, waiting and dead; deliver what is due, retry dead letters",
+        "messages sent, waiting and dead; deliver what is due, retry or dismiss dead letters",
         "athena.ops.notifications:notifications",
         (
-            option("action", nargs="?", choices=("show", "deliver", "retry"), default="show", help="default: show"),
-            option("ids", nargs="*", metavar="ID", help="of retry: deliveries, or all"),
+            option(
+                "action",
+                nargs="?",
+                choices=("show", "deliver", "retry", "dismiss"),
+                default="show",
+                help="default: show",
+            ),
+            option("ids", nargs="*", metavar="ID", help="of retry and dismiss: deliveries, or all"),
+            option("--reason", default="", help="of dismiss: why it need not be sent, for the record"),
             option("--dead", action="store_true", help="show dead letters only"),
             option("--waiting", action="store_true", help="show those that wait only"),
             option("--follow", action="store_true", help="of deliver: go on until interrupted"),

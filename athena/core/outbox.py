@@ -53,7 +53,7 @@ _SENT = (
     "SELECT COUNT(*) AS n FROM deliveries WHERE channel = :channel AND finished_at > :throttled_since"
     " AND finished_at <= :now AND status = 'sent'"
 )
-IN_DOUBT = "it may have arrived twice already, or not at all: look in the channel, then athena notifications retry ID"
+IN_DOUBT = "it may have arrived twice already, or not at all: look in the channel, then retry or dismiss it"
 
 
 @dataclass(frozen=True)
@@ -198,6 +198,13 @@ def retry(journal: Journal, identities: Sequence[str], by: str) -> None:
             tx.append("delivery.retried", {"id": identity, "by": by, "repeat": repeat})
 
 
+def dismiss(journal: Journal, identities: Sequence[str], by: str, reason: str) -> None:
+    """End deliveries that need not be sent any more: dead letters, or those that wait."""
+    with journal.transaction() as tx:
+        for identity in identities:
+            tx.append("delivery.dismissed", {"id": identity, "by": by, "reason": reason})
+
+
 @dataclass(frozen=True)
 class OutboxState:
     """How many deliveries wait, how old the oldest is, how many are dead letters."""
@@ -212,7 +219,7 @@ def state(journal: Journal) -> OutboxState:
     """The outbox in four figures, for health-check and metrics."""
     rows = journal.query(
         "SELECT status = 'dead' AS dead, COUNT(*) AS n, MIN(queued_at) AS oldest, MAX(error) AS error FROM deliveries"
-        " WHERE status <> 'sent' GROUP BY status = 'dead'"
+        " WHERE status <> 'sent' AND status <> 'dismissed' GROUP BY status = 'dead'"
     )
     waiting, dead = (next((row for row in rows if row["dead"] == which), None) for which in (0, 1))
     oldest = datetime.fromisoformat(waiting["oldest"]) if waiting else None

@@ -1,6 +1,7 @@
 """Notifications, their deliveries, and the runs of the schedule: rows from what was queued, claimed, sent and ended.
 
-A delivery is `queued`, `sending` under a lease, `sent`, or `dead`; only the claim that is on it may end it.
+A delivery is `queued`, `sending` under a lease, `sent`, `dead`, or `dismissed` by a person. Only the claim that is on
+it may end it.
 """
 
 from __future__ import annotations
@@ -79,6 +80,17 @@ def _retried(db: Database, entry: Entry) -> None:
         "UPDATE deliveries SET status = 'queued', queued_at = ?, next_at = ?, attempts = 0, unsure = ?,"
         " pause_until = NULL, finished_at = NULL WHERE id = ? AND status IN ('dead', 'queued')",
         (entry.at, entry.at, 1 if entry.payload.get("repeat") else 0, entry.payload["id"]),
+    )
+
+
+@kind("delivery.dismissed")
+def _dismissed(db: Database, entry: Entry) -> None:
+    """A person judged that it need not be sent any more; one that is on its way just now is not stopped."""
+    p = entry.payload
+    db.execute(
+        "UPDATE deliveries SET status = 'dismissed', error = ?, pause_until = NULL, finished_at = ?"
+        " WHERE id = ? AND status IN ('dead', 'queued')",
+        (f"{p['by']}: {p['reason']}", entry.at, p["id"]),
     )
 
 

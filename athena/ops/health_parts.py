@@ -139,7 +139,7 @@ def _stuck(journal: Journal) -> Component | None:
     since = None if found.oldest_at is None else vitals.age(found.oldest_at)
     if found.dead:
         told = f"{found.dead} dead letters, {found.waiting} waiting: {found.last_error}"
-        return Component("messages", STOP, told, since, "athena notifications, then athena notifications retry all")
+        return Component("messages", STOP, told, since, "athena notifications, then its retry all, or dismiss ID")
     if since is not None and since > OUTBOX_SECONDS_MAX:
         told = f"{found.waiting} waiting: {found.last_error or 'nobody delivers'}"
         return Component("messages", ATTENTION, told, since, "athena notifications deliver")

@@ -25,7 +25,7 @@ from athena.ops.health import EXIT_CODES, words
 
 COMPONENT = "courier"  # its heartbeat: {"sent", "problem"}
 POLL_SECONDS, BEAT_SECONDS = 1.0, 5.0
-_WORDS = {"queued": "waits", "sending": "on its way", "sent": "sent", "dead": "DEAD"}
+_WORDS = {"queued": "waits", "sending": "on its way", "sent": "sent", "dead": "DEAD", "dismissed": "dismissed"}
 
 
 def send_alert(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -65,7 +65,11 @@ def send_alert(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def notifications(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Show the outbox, deliver what is due, or make dead letters due again."""
+    """Show the outbox, deliver what is due, make dead letters due again, or put them away."""
+    if arguments.action == "dismiss":
+        return _dismiss(settings, arguments)
+    if arguments.reason:
+        raise SettingsError("only dismiss takes a reason.", "athena notifications dismiss ID... --reason WHY")
     if arguments.action == "retry":
         return _retry(settings, arguments)
     if arguments.ids:
@@ -84,7 +88,9 @@ def notifications(settings: Settings, arguments: argparse.Namespace) -> int:
     head = f"{state.waiting} waiting, {dead}; channels set up here: {', '.join(set_up) or '[yellow]none[/]'}"
     _table(head, rows)
     if state.dead:
-        print("  next: mend the channel, then athena notifications retry all")
+        print(
+            "  next: mend the channel, then athena notifications retry all; what need not arrive: dismiss ID --reason"
+        )
     return _state_code(state)
 
 
@@ -141,18 +147,43 @@ def _deliver(settings: Settings, arguments: argparse.Namespace) -> int:
     return _state_code(state) if done else 0
 
 
-def _retry(settings: Settings, arguments: argparse.Namespace) -> int:
+def _chosen(journal: Journal, arguments: argparse.Namespace) -> list[str]:
+    """The deliveries that are named, or every dead letter. Raises SettingsError where one neither waits nor is dead."""
+    action = arguments.action
     if not arguments.ids:
-        raise SettingsError("retry needs to know what.", "athena notifications retry ID..., or retry all")
+        raise SettingsError(f"{action} needs to know what.", f"athena notifications {action} ID..., or {action} all")
+    dead = [row["id"] for row in outbox.deliveries(journal, status=("dead",), last=10_000)]
+    waiting = [row["id"] for row in outbox.deliveries(journal, status=("queued",), last=10_000)]
+    if arguments.ids == ["all"]:
+        return dead
+    for identity in arguments.ids:
+        if identity not in (*dead, *waiting):
+            raise SettingsError(
+                f"'{identity}' neither waits nor is dead. NOTHING WAS DONE.", "athena notifications lists them."
+            )
+    return list(arguments.ids)
+
+
+def _dismiss(settings: Settings, arguments: argparse.Namespace) -> int:
+    if not arguments.reason.strip():
+        raise SettingsError(
+            "dismiss needs a reason. NOTHING WAS DONE.",
+            'For example: athena notifications dismiss ID --reason "it is in the channel, twice"',
+        )
     with Journal.open(settings.journal_path, f"operator {settings.operator}") as journal:
-        dead = [row["id"] for row in outbox.deliveries(journal, status=("dead",), last=10_000)]
-        waiting = [row["id"] for row in outbox.deliveries(journal, status=("queued",), last=10_000)]
-        chosen = dead if arguments.ids == ["all"] else arguments.ids
-        for identity in chosen:
-            if identity not in (*dead, *waiting):
-                raise SettingsError(
-                    f"'{identity}' neither waits nor is dead. NOTHING WAS DONE.", "athena notifications lists them."
-                )
+        chosen = _chosen(journal, arguments)
+        outbox.dismiss(journal, chosen, settings.operator, one_line(arguments.reason))
+        rows = [row for row in outbox.deliveries(journal, last=10_000) if row["id"] in chosen]
+    if arguments.json:
+        print(json.dumps({"deliveries": [_plain(row) for row in rows]}))
+    else:
+        print("\n".join(f"{_WORDS[row['status']]:<10} {row['id']}" for row in rows) or "nothing is dead")
+    return _exit_code(rows)
+
+
+def _retry(settings: Settings, arguments: argparse.Namespace) -> int:
+    with Journal.open(settings.journal_path, f"operator {settings.operator}") as journal:
+        chosen = _chosen(journal, arguments)
         outbox.retry(journal, chosen, settings.operator)
         done = Courier(settings, journal, os.environ).deliver() if chosen else []
         rows = [row for row in outbox.deliveries(journal, last=10_000) if row["id"] in chosen]
@@ -176,7 +207,7 @@ def _table(head: str, rows: list[dict[str, Any]]) -> None:
     for heading in ("delivery", "", "age", "severity", "message"):
         table.add_column(heading, overflow="fold", no_wrap=heading in {"delivery", "age"})
     for row in rows:
-        colour = {"dead": "red", "sent": "green"}.get(row["status"], "yellow")
+        colour = {"dead": "red", "sent": "green", "dismissed": "dim"}.get(row["status"], "yellow")
         why = f"\n[dim]{escape(row['error'])}[/]" if row["error"] else ""
         state = f"[{colour}]{_WORDS[row['status']]}[/]"
         said = escape(one_line(row["title"], 120)) + why

@@ -113,6 +113,7 @@ EVERY_KIND: tuple[tuple[str, dict[str, Any]], ...] = (
     ("delivery.split", {"id": "n1.email:a@b.c", "of": "n1.email", "claim": "c3"}),
     ("delivery.failed", {"id": "n1.email", "claim": "c3", "error": "refused", "next_at": None}),
     ("delivery.retried", {"id": "n1.email", "by": "alice"}),
+    ("delivery.dismissed", {"id": "n1.email", "by": "alice", "reason": "told by telephone"}),
     ("schedule.claimed", {"id": "pre_market 2020-03-09", "job": "pre_market", "trading_date": VENUE_AT.date(),
                           "due_at": VENUE_AT, "claim": "s1", "lease_until": VENUE_AT}),
     ("schedule.renewed", {"id": "pre_market 2020-03-09", "claim": "s1", "lease_until": VENUE_AT}),

@@ -15,13 +15,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from athena.cli import main
 from athena.config import Settings
-from athena.core import channels, message
+from athena.core import channels, message, outbox
 from athena.core.delivery import Courier
 from athena.core.message import Message
 from athena.core.notifications import notify, send_email
 from athena.errors import NotificationError, SettingsError
 from athena.journal import Journal
+from athena.ops import health_parts
 from tests.support.receivers import MailBox
 
 PLAYBOOK = """
@@ -200,6 +202,37 @@ def test_the_commands_say_what_to_do(settings, slack, box):
     assert done.returncode == 0, done.stderr
     assert slack.texts[0].startswith("ℹ️ ATHENA: lost")
     assert "0 waiting, none dead" in fresh(["notifications"], settings.home, **there).stdout
+
+
+def test_a_dead_letter_is_put_away_by_name_and_reason(settings, journal, environment, slack, monkeypatch, capsys):
+    """It is no trouble any more and never sent again; without a reason, or already sent, nothing is done."""
+    monkeypatch.setenv("ATHENA_HOME", str(settings.home))
+    slack.answers = [404]
+    notify(settings, severity="info", title="lost", journal=journal, environment=environment)
+    notify(settings, severity="info", title="waits", journal=journal, environment=environment)
+    courier = Courier(settings, journal, environment)
+    assert sorted(one.status for one in courier.deliver()) == ["dead", "sent"]
+    sent, dead = outbox.deliveries(journal)
+    for arguments, words in (
+        (["dismiss", dead["id"]], "dismiss needs a reason"),
+        (["dismiss", "--reason", "seen"], "dismiss needs to know what"),
+        (["dismiss", sent["id"], "--reason", "seen"], "neither waits nor is dead. NOTHING WAS DONE"),
+        (["retry", dead["id"], "--reason", "seen"], "only dismiss takes a reason"),
+    ):
+        assert main(["notifications", *arguments]) == 2
+        assert words in capsys.readouterr().err
+    assert health_parts.troubles(journal, settings)
+    assert main(["notifications", "dismiss", dead["id"], "--reason", "told by telephone"]) == 0
+    assert capsys.readouterr().out == f"dismissed  {dead['id']}\n"
+    assert health_parts.troubles(journal, settings) == ()
+    assert (outbox.state(journal).dead, outbox.state(journal).waiting) == (0, 0)
+    assert main(["notifications", "retry", "all"]) == 0
+    assert "nothing is dead" in capsys.readouterr().out
+    assert main(["notifications"]) == 0
+    assert "told by telephone" in capsys.readouterr().out
+    assert courier.deliver() == []
+    assert len(slack.bodies) == 2
+    assert journal.verify().ok
 
 
 def test_a_long_message_keeps_its_page_and_its_contacts_in_chat(settings):
