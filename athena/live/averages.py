@@ -2,8 +2,8 @@
 
 Shares and dollars are the truth; an average is arithmetic on them, and venues do it in more than one way (by average
 cost within the day, first in first out over night). So the executions decide: where every order that a holding is made
-of has at the venue the shares and the price we booked, ours is certain. Where that cannot be seen, the difference is a
-break like another, and halts its symbol when it persists.
+of has at the venue the shares and the price we booked, or an operator corrected it since, ours is certain. Where that
+cannot be seen, the difference is a break like another, and halts its symbol when it persists.
 """
 
 from __future__ import annotations
