@@ -190,7 +190,10 @@ class Engine:
             self.guard.on_fill(fill, nbbo.bid if nbbo else None, nbbo.ask if nbbo else None)
             self.kept_quotes.on_fill(fill, self.clock.now(), self.session.close, getattr(self.clock, "speed", 1.0))
         if news.order is not None:
-            told = replace(self.book.order(news.order.client_order_id), notional=news.order.notional)
+            told = replace(
+                self.book.order(news.order.client_order_id), notional=news.order.notional,
+                updated_at=news.order.updated_at,
+            )  # fmt: skip
             self.guard.on_order(in_shares(told, self.market.mark(told.symbol)))
             self.kept_quotes.on_order(news.order, self.clock.now())
             self._cancel_if_wanted(news.order.client_order_id)

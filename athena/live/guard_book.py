@@ -10,7 +10,7 @@ from collections import deque
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
-from athena.live.guard_symbol import OpenOrder, SymbolBook
+from athena.live.guard_symbol import NEVER, OpenOrder, SymbolBook
 from athena.model import (
     NEW_YORK,
     ZERO,
@@ -59,6 +59,7 @@ class Book:
         self.slippage: dict[
             str, tuple[Decimal, Decimal]
         ] = {}  # the day's orders: measured notional, dollars worse than mid
+        self.unclaimed: dict[str, Decimal] = {}  # the day's executions of orders not told yet, by order
         self.clock: Clock | None = None
         self.last_session: date | None = None  # the last day on which the venue was seen open
 
@@ -141,18 +142,14 @@ class Book:
             if order.status.is_final or order.quantity is None:
                 return
             book = self.of(order.symbol)  # placed outside Athena: counted, owned by no strategy
-            self.add(
-                book,
-                OpenOrder(
-                    order.client_order_id,
-                    "",
-                    order.side,
-                    order.quantity,
-                    order.type,
-                    order.limit_price,
-                    order.filled_quantity,
-                ),
-            )
+            new = OpenOrder(
+                order.client_order_id, "", order.side, order.quantity, order.type, order.limit_price,
+                order.filled_quantity,
+            )  # fmt: skip
+            # Filled before the account was bound, or by executions that came first, or that a look will still tell.
+            new.included = max(ZERO, order.filled_quantity - self.unclaimed.pop(order.client_order_id, ZERO))
+            new.included_until = order.updated_at or NEVER
+            self.add(book, new)
         known = book.open[order.client_order_id]
         if order.status is OrderStatus.FILLED and known.status is not OrderStatus.FILLED:
             self.completed(book, known.strategy, known.side, known.quantity)
@@ -166,7 +163,11 @@ class Book:
         book = self.of(fill.symbol)
         realised = self.take(book, fill.quantity * fill.side.sign, fill.price, fill.fee)
         known = book.open.get(fill.client_order_id)
-        if known is not None:
+        if known is None:
+            self.unclaimed[fill.client_order_id] = self.unclaimed.get(fill.client_order_id, ZERO) + fill.quantity
+        elif fill.at <= known.included_until and fill.quantity <= known.included:
+            known.included -= fill.quantity
+        else:
             known.applied += fill.quantity
             filled_final = known.applied + max(ZERO, known.remaining - fill.quantity)
             self._settle(book, known, filled_final if known.status.is_final else known.quantity)
@@ -225,6 +226,7 @@ class Book:
         self.losses = 0
         self.results.clear()
         self.slippage.clear()
+        self.unclaimed.clear()
         self.rates.clear()
         self.rates[""] = deque(maxlen=_RATE_BOUND)
         for book in self.symbols.values():

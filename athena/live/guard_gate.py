@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 5
 _EXIT = Purpose.EXIT  # looking a member up in its class takes longer than reading the clock
-_UNREAD = -1  # no word is negative: halts and limits are read again at the next order or news
 _JUST_BEFORE = timedelta(seconds=2)  # a quote this old still says what the market was when an order filled
 _GATE = "SELECT epoch, (SELECT status FROM orders WHERE client_order_id = ?) AS known FROM guard WHERE id = 1"
 
@@ -102,10 +101,8 @@ class Gate:
                         return verdict
                     if (refused := self.reload()) is not None:
                         return refused
-                busy = Refused(
-                    Code.GUARD_BUSY, "halts and limits kept changing while the order was decided", f"{_ATTEMPTS} times"
-                )
-                return self._refuse(intent, busy, venue_now)
+                why = "halts and limits kept changing while the order was decided"
+                return self._refuse(intent, Refused(Code.GUARD_BUSY, why, f"{_ATTEMPTS} times"), venue_now)
             except (AthenaError, OSError, TypeError, ValueError, AttributeError) as error:
                 return Refused(Code.JOURNAL_FAILED, f"the order could not be journaled: {error}")
 
@@ -164,7 +161,7 @@ class Gate:
         try:
             before, self.rules = self.rules, Rules.load(self.journal)
         except (AthenaError, OSError, ValueError) as error:
-            self._change = _UNREAD
+            self._change = -1  # no word is: they are read again at the next order or news
             return Refused(Code.GUARD_UNSURE, f"halts and limits cannot be read: {error}")
         self._change = change
         self.acting.rules_changed(before, self.rules)
@@ -222,8 +219,7 @@ class Gate:
 
     def on_quote(self, quote: Quote) -> None:
         self._heed()
-        if quote.at >= self.book.day_end:
-            self._roll(quote.at)
+        self._roll(quote.at)
         self.book.quote(quote)
         self.acting.look(quote.at)
 
@@ -239,8 +235,7 @@ class Gate:
         symbol = self.book.of(fill.symbol)
         if mid is None and symbol.quote_at is not None and timedelta(0) <= fill.at - symbol.quote_at <= _JUST_BEFORE:
             mid = (symbol.bid + symbol.ask) / 2
-        if fill.at >= self.book.day_end:
-            self._roll(fill.at)
+        self._roll(fill.at)
         slipped = self.book.fill(fill, mid)
         if slipped is not None:
             self.acting.slipped(fill, slipped)
@@ -264,8 +259,8 @@ class Gate:
         self.acting.cancelled(boottime_ns())
 
     def _roll(self, at: datetime) -> None:
-        """A new trading date began before anyone opened it: it opens with the equity of this moment."""
-        if self.book.day is not None:
+        """A new trading date that begins before anyone opened it opens with the equity of this moment."""
+        if at >= self.book.day_end and self.book.day is not None:
             self.book.open_day(trading_date(at), self.book.equity)
 
     def _payload(self, intent: OrderIntent) -> dict[str, Any]:

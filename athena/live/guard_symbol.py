@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from athena.model import ZERO, OrderIntent, OrderStatus, OrderType, Side
+
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class OpenOrder:
@@ -15,6 +17,8 @@ class OpenOrder:
     __slots__ = (
         "applied",
         "client_order_id",
+        "included",
+        "included_until",
         "limit_price",
         "quantity",
         "remaining",
@@ -31,6 +35,7 @@ class OpenOrder:
         self.client_order_id, self.strategy, self.side, self.type = client_order_id, strategy, side, type_
         self.limit_price, self.quantity, self.status = limit_price, quantity, status
         self.applied = applied  # filled, by executions taken in
+        self.included, self.included_until = ZERO, NEVER  # of those, shares whose executions may yet come, and of when
         self.remaining = ZERO  # counted in its symbol's book
 
 

@@ -360,6 +360,35 @@ def test_the_same_decision_is_one_order(engine: ExecutionGuard) -> None:
     assert row["status"] == "intended"
 
 
+FIRST, LATER = NOON + timedelta(seconds=1), NOON + timedelta(seconds=2)
+
+
+@pytest.mark.parametrize(
+    ("news", "position", "buys"),
+    [
+        (["told 40", "40 first"], 40, 60),  # a look tells the order, then its executions
+        (["40 first", "told 40"], 40, 60),  # the stream tells an execution, then the order
+        (["told 40", "40 first", "20 later", "told 60"], 60, 40),
+        (["told 40", "20 later", "told 60"], 20, 40),  # what was filled before the binding is held already
+        (["told 0", "20 first", "20 first", "told 40"], 40, 60),  # a sweep: two at one time
+        (["20 first", "told 20", "20 first", "told 40"], 40, 60),
+        (["told 40", "40 first", "60 later", "filled"], 100, 0),
+    ],
+)
+def test_an_order_from_outside_counts_what_is_left_of_it(
+    engine: ExecutionGuard, news: list[str], position: int, buys: int
+) -> None:
+    """Executions that a partly filled order's first word included do not count twice, whichever comes first."""
+    one, book = limit(BUY, "100", "99"), engine.gate.book.of("AAPL")
+    for word, what in (each.split() if " " in each else ("told", "100") for each in news):
+        if word == "told":
+            status = OrderStatus.FILLED if what == "100" else OrderStatus.PARTIALLY_FILLED
+            take_order(engine, replace(order(one, status, what), updated_at=LATER if int(what) > 40 else FIRST))
+        else:
+            take_fill(engine, fill(one, word, "99", FIRST if what == "first" else LATER))
+    assert (book.position, book.buys) == (position, buys)
+
+
 def test_a_foretold_opening_counts_for_a_minute() -> None:
     """Orders pass from the open on, before the clock is read again, by a clock read within the last minute only."""
     opens = NOON.replace(hour=13, minute=30)
