@@ -192,6 +192,7 @@ def _tell_drill(result: DrillResult) -> None:
 
 def _show_config(lines: list[ConfigLine], settings: Settings) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console, table = Console(highlight=False), Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
@@ -203,7 +204,7 @@ def _show_config(lines: list[ConfigLine], settings: Settings) -> None:
     for line in lines:
         value = f"[yellow]{line.value}[/]" if line.warning else line.value
         by = f"{line.changed_at[:16].replace('T', ' ')} by {line.changed_by}: {line.reason}" if line.version else ""
-        table.add_row(line.name, value, line.used, line.headroom, *((line.default, by, line.compares) if wide else ()))
+        table.add_row(line.name, value, line.used, line.headroom, *((line.default, escape(by), line.compares) if wide else ()))
         if line.target:
             table.add_row(f"[dim]  of {line.target.replace(':', ' ')} alone[/]")
     told = [] if wide else [(x, f"{x.changed_at[:10]} by {x.changed_by}: {x.reason}") for x in lines if x.version]
@@ -212,10 +213,10 @@ def _show_config(lines: list[ConfigLine], settings: Settings) -> None:
     counts = f"{len(LIMITS)} limits, {len(lines) - len(LIMITS)} overrides, {sum(1 for x in lines if x.version)} set"
     console.print(f"{verdict} {settings.account_name}: {counts}, {len(warned)} warnings")
     for line in warned:
-        console.print(f"[yellow]warning[/] {line.name}{_of(line)}: {line.warning}")
+        console.print(f"[yellow]warning[/] {line.name}{_of(line)}: {escape(line.warning)}")
     console.print(table)
     for line, by in told:
-        console.print(f"[bold]{line.name}{_of(line)}[/] (default {line.default}) {by}", markup=True)
+        console.print(f"[bold]{line.name}{_of(line)}[/] (default {line.default}) {escape(by)}")
     if not wide:
         console.print("What each compares: athena review-guard-config --json, or a terminal of 150 columns.")
 

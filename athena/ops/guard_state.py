@@ -203,6 +203,7 @@ def _hex(word: int) -> str:
 
 def _show(settings: Settings, found: GuardState) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False)
@@ -211,10 +212,10 @@ def _show(settings: Settings, found: GuardState) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_header=False)
     for title, layer in (("journal row", found.row), ("flag", found.flag), ("gate and lease", found.gate)):
         for number, (label, value) in enumerate(layer.items()):
-            table.add_row(f"[bold]{title}[/]" if number == 0 else "", label, value)
+            table.add_row(f"[bold]{title}[/]" if number == 0 else "", label, escape(value))
     console.print(table)
     for halt, decision in zip(found.halts, found.decisions, strict=True):
         console.print(f"halt  {halt}\n      {decision.row.when}: {decision.row.recommended}", markup=False)
         console.print(f"      by itself: {decision.row.automatic}", markup=False)
     for one in found.disagreements:
-        console.print(f"[{COLOURS[one.verdict]} bold]{one.verdict}[/] {one.what}\n      next: {one.next_action}")
+        console.print(f"[{COLOURS[one.verdict]} bold]{one.verdict}[/] {escape(one.what)}\n      next: {one.next_action}")

@@ -33,13 +33,14 @@ def home(tmp_path_factory):
         make_journal(settings)
         with Journal.open(settings.journal_path, "test") as journal:
             journal.append("reconciliation", {"trigger": "test", "ok": False, "breaks": [REASON], "checked": {}}, NOON)
+        assert main(["limits", "max_order_quantity", "50", "--reason", REASON]) == 0
         assert main(["halt", REASON]) == 0
         yield settings
         ExecutionGuard.get_instance(settings).close()
         flag_path(settings.journal_path).unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("command", ["audit", "status", "decision-matrices", "guard-state-check"])
+@pytest.mark.parametrize("command", ["audit", "status", "decision-matrices", "guard-state-check", "review-guard-config"])
 def test_a_screen_shows_a_reason_with_brackets_as_it_was_written(command, home, capsys):
     """No word is lost, and none makes the command fail."""
     main([command])
