@@ -204,7 +204,8 @@ def _show_config(lines: list[ConfigLine], settings: Settings) -> None:
     for line in lines:
         value = f"[yellow]{line.value}[/]" if line.warning else line.value
         by = f"{line.changed_at[:16].replace('T', ' ')} by {line.changed_by}: {line.reason}" if line.version else ""
-        table.add_row(line.name, value, line.used, line.headroom, *((line.default, escape(by), line.compares) if wide else ()))
+        rest = (line.default, escape(by), line.compares) if wide else ()
+        table.add_row(line.name, value, line.used, line.headroom, *rest)
         if line.target:
             table.add_row(f"[dim]  of {line.target.replace(':', ' ')} alone[/]")
     told = [] if wide else [(x, f"{x.changed_at[:10]} by {x.changed_by}: {x.reason}") for x in lines if x.version]

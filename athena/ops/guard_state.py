@@ -218,4 +218,5 @@ def _show(settings: Settings, found: GuardState) -> None:
         console.print(f"halt  {halt}\n      {decision.row.when}: {decision.row.recommended}", markup=False)
         console.print(f"      by itself: {decision.row.automatic}", markup=False)
     for one in found.disagreements:
-        console.print(f"[{COLOURS[one.verdict]} bold]{one.verdict}[/] {escape(one.what)}\n      next: {one.next_action}")
+        console.print(f"[{COLOURS[one.verdict]} bold]{one.verdict}[/] {escape(one.what)}")
+        console.print(f"      next: {one.next_action}", markup=False)

@@ -40,7 +40,10 @@ def home(tmp_path_factory):
         flag_path(settings.journal_path).unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("command", ["audit", "status", "decision-matrices", "guard-state-check", "review-guard-config"])
+SCREENS = ["audit", "status", "decision-matrices", "guard-state-check", "review-guard-config"]
+
+
+@pytest.mark.parametrize("command", SCREENS)
 def test_a_screen_shows_a_reason_with_brackets_as_it_was_written(command, home, capsys):
     """No word is lost, and none makes the command fail."""
     main([command])
