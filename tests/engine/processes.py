@@ -120,15 +120,20 @@ def desk(folder, speed=120):
         made.stop_simulator()
 
 
-def trade(live):
-    """Resume, and return once an order has reached the venue again."""
+def resume(live, reason):
+    """Resume, as soon as the checklist holds."""
 
     def resumed():
         try:
-            return live.guard().resume(reason="next trial")
+            return live.guard().resume(reason=reason)
         except ResumeRefused:
             return None
 
-    before = len(live.posts())
     wait_for(resumed, "the checklist for resuming")
+
+
+def trade(live):
+    """Resume, and return once an order has reached the venue again."""
+    before = len(live.posts())
+    resume(live, "next trial")
     wait_for(lambda: len(live.posts()) > before, "an order at the venue")
