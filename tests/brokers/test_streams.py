@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -119,6 +120,49 @@ def test_a_key_the_stream_alone_refuses_is_told_too():
         asyncio.run(drive(TradingSocket))
         asyncio.run(drive(lambda s, emit, ready: DataSocket(s, lambda: frozenset(["AAPL"]), emit, ready)))
         assert time.monotonic() - begun < 3
+
+
+class Deaf:
+    """A connection whose reading and pinging each lose the first cancellation, as `wait_for` may before Python 3.12."""
+
+    waiting = threading.Semaphore(0)
+
+    def __init__(self, ready):
+        self.heard, self.ready = time.monotonic(), ready
+
+    async def open(self):
+        self.ready()
+
+    async def consume(self):
+        await self.ping()
+
+    async def ping(self):
+        self.waiting.release()
+        for _ in range(2):
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+
+    async def drop(self):
+        pass
+
+
+def test_a_restart_that_a_connection_does_not_hear_is_told_to_it_again(monkeypatch):
+    """The stream comes back though its tasks swallowed the first word: it hung for ever, and looked connected."""
+    monkeypatch.setattr("athena.live.brokers.streams.PING_SECONDS", 0.01)
+
+    async def drive():
+        events = Events()
+        stream = Supervisor("one", Deaf, events, 2.0)
+        stream.start()
+        await stream.wait_ready(5)
+        for _ in ("reading", "pinging"):
+            assert await asyncio.to_thread(Deaf.waiting.acquire, timeout=5)
+        stream.restart()
+        await stream.wait_ready(5)
+        await stream.stop()
+        assert events.of(StreamRestored) == [StreamRestored("one")]
+
+    asyncio.run(drive())
 
 
 def test_a_taken_slot_is_waited_for_with_its_reason_shown():

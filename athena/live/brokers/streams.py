@@ -11,7 +11,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Protocol
@@ -31,6 +31,7 @@ SILENCE_SECONDS = 3.5  # with the ping before it, a dead peer is noticed within 
 STABLE_SECONDS = 10.0
 FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 0.2, 10.0
 REFUSED_DELAY_SECONDS, LONGEST_REFUSED_DELAY_SECONDS = 0.5, 30.0
+CANCEL_AGAIN_SECONDS = 0.1
 
 
 class Refused(Exception):
@@ -228,9 +229,19 @@ async def _first_end(*ways: Coroutine[Any, Any, object]) -> Exception:
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(tasks)
     for task in done:
         task.result()
     return ConnectionError("the stream ended")
+
+
+async def _end(tasks: Sequence[asyncio.Task[object]]) -> None:
+    """Cancel until all have ended: before Python 3.12 `wait_for` loses a cancellation that meets what it waits for."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        with suppress(asyncio.CancelledError):  # we are ending already
+            await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # looked at, so that asyncio does not report it as lost
