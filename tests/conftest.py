@@ -32,17 +32,18 @@ _WAITING_LANE = (
     "simulator/test_server_streams", "guard/test_failures", "guard/test_halting", "guard/test_checklist",
     "faults/test_streams", "faults/test_requests", "faults/test_proxy", "playbooks/test_prometheus",
     "monitoring/test_heartbeat", "monitoring/test_answering", "brokers/test_handle", "engine/test_books",
-    "guard/test_flag", "system/test_start",
+    "guard/test_flag", "system/test_start", "notifications/test_outbox", "schedule/test_process",
+    "widgets/test_with_engine", "recovery/test_commands", "monitoring/test_webhook",
 )  # fmt: skip
 _LANES = (*_BUSY_LANES, _WAITING_LANE)
 # Then the long ones: otherwise one worker ends long before the others.
 _NEXT = (
     "playbooks/test_nbmake", "recovery_engine/test_simulation",
     "playbooks/test_report", "playbooks/test_notebooks", "system/test_errors", "ops/test_exporter",
-    "recovery/test_commands", "playbooks/test_runner", "widgets/test_server", "system/test_halt", "guard/test_machine",
-    "playbooks/test_nursery", "notifications/test_outbox", "system/test_emergency",
-    "journal/test_crash", "monitoring/test_rules", "widgets/test_with_engine",
-    "recovery_engine/test_restart", "schedule/test_process", "monitoring/test_monitor", "widgets/test_lab_command",
+    "playbooks/test_runner", "widgets/test_server", "system/test_halt", "guard/test_machine",
+    "playbooks/test_nursery", "system/test_emergency",
+    "journal/test_crash", "monitoring/test_rules",
+    "recovery_engine/test_restart", "monitoring/test_monitor", "widgets/test_lab_command",
 )  # fmt: skip
 _LANE_OF = {f"tests/{name}.py": f"lane {number}" for number, lane in enumerate(_LANES) for name in lane}
 _WAITING = f"lane {len(_BUSY_LANES)}"
